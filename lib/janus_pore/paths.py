@@ -1,0 +1,53 @@
+"""The one place that knows where things lie.
+
+Everything the project computes goes under two roots: ``runs/`` (systems and MD, large,
+reusable) and ``results/`` and ``report/`` (executed notebooks and pages). Set
+``JANUS_PORE_RUNS`` to keep ``runs/`` elsewhere. Software built once per machine lies in
+the user's cache, outside the clone.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .errors import JanusPoreError
+
+
+def project_root() -> Path:
+    """Directory of the clone: the nearest parent of this file that holds ``data/profiles``."""
+    for parent in Path(__file__).resolve().parents:
+        if (parent / "data" / "profiles").is_dir():
+            return parent
+    raise JanusPoreError(
+        "the project's data/ directory was not found above "
+        f"{Path(__file__).resolve()}: install the package from its clone with "
+        "'pip install -e .' (or run 'make setup')"
+    )
+
+
+def data_dir() -> Path:
+    """Versioned inputs: force field, profiles, reference values, campaigns."""
+    return project_root() / "data"
+
+
+def runs_dir() -> Path:
+    """Where systems and MD are kept: ``$JANUS_PORE_RUNS``, else ``runs/`` in the clone."""
+    override = os.environ.get("JANUS_PORE_RUNS")
+    return Path(override).expanduser().resolve() if override else project_root() / "runs"
+
+
+def results_dir() -> Path:
+    """Executed notebooks and their figures, one directory per profile."""
+    return project_root() / "results"
+
+
+def report_dir() -> Path:
+    """The static report."""
+    return project_root() / "report"
+
+
+def cache_dir() -> Path:
+    """Software built once per machine, shared by clones: ``$XDG_CACHE_HOME/janus-pore``."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base).expanduser() if base else Path.home() / ".cache") / "janus-pore"

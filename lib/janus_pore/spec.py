@@ -1,0 +1,386 @@
+"""Validated parameters: what to build, how to run it, which field to apply.
+
+Every model is frozen, refuses unknown names, carries units in its field names and has a
+stable :func:`key`: the same physics gives the same key on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from . import paths
+from .errors import SpecError
+
+FIELD_LIMIT_V_PER_NM = 10.0
+"""Largest field accepted. Water itself breaks down near 3.5 V/nm; beyond 10 the usual
+cause is a value meant in mV/nm or MV/m."""
+
+FieldValue = Annotated[float, Field(ge=-FIELD_LIMIT_V_PER_NM, le=FIELD_LIMIT_V_PER_NM)]
+Duration = Annotated[float, Field(gt=0, le=1e6)]
+PORE_PATTERN = re.compile(r"none|(hollow|bond|metal|chalcogen)([1-9][0-9]*)")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SystemSpec(_Strict):
+    """A membrane with or without a pore between two reservoirs, and its interactions.
+
+    The membrane lies in the y-z plane at the box's centre with the pore axis along x;
+    for a Janus membrane Se is on the -x side and S on the +x side. ``pore`` is ``none``
+    or a centre and a number of removed formula units, such as ``hollow6`` or ``bond4``;
+    :func:`janus_pore.build.membrane.pore_by_diameter` names the one nearest to a
+    diameter. ``charges_e`` overrides the charge set: metal, -x and +x chalcogen.
+    """
+
+    charge_set: str = "mosse"
+    charges_e: tuple[float, float, float] | None = None
+    chalcogen_lj: str = "liang"
+    pore: str = "hollow6"
+    cells_y: Annotated[int, Field(ge=4, le=64)] = 16
+    cells_z: Annotated[int, Field(ge=3, le=64)] = 9
+    length_x_nm: Annotated[float, Field(gt=0, le=100)] = 8.0
+    concentration_M: Annotated[float, Field(ge=0, le=4)] = 1.0
+    bulk_density_g_per_cm3: Annotated[float, Field(ge=0.8, le=1.2)] = 0.997
+    cutoff_nm: Annotated[float, Field(ge=0.8, le=2.0)] = 1.2
+    membrane: Literal["frozen", "restrained"] = "frozen"
+    seed: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> SystemSpec:
+        if not PORE_PATTERN.fullmatch(self.pore):
+            raise ValueError(
+                f"pore = {self.pore!r} is not known; use 'none', or hollow, bond, metal or "
+                "chalcogen followed by the number of formula units to remove, e.g. 'hollow6'"
+            )
+        if self.length_x_nm < 2 * self.cutoff_nm + 0.2:
+            raise ValueError(
+                f"length_x_nm = {self.length_x_nm:g} nm is shorter than twice the cut-off plus "
+                f"0.2 nm for the pair list ({2 * self.cutoff_nm + 0.2:g} nm); lengthen the box "
+                "or lower cutoff_nm"
+            )
+        if self.charges_e is not None:
+            metal, minus, plus = self.charges_e
+            net = metal + minus + plus
+            if abs(net) > 1e-6:
+                raise ValueError(
+                    f"charges_e = {self.charges_e} is not neutral: one formula unit would carry "
+                    f"{net:+.4g} e; choose metal = -(minus + plus)"
+                )
+        return self
+
+
+class RunSpec(_Strict):
+    """How GROMACS integrates, equilibrates and writes.
+
+    ``variant`` ``default`` is the paper's: Nosé-Hoover with the membrane frozen.
+    ``gpu_fast`` (v-rescale, membrane held by stiff restraints) lets a GPU do the update.
+    """
+
+    dt_fs: Annotated[float, Field(ge=0.5, le=2.0)] = 1.0
+    temperature_K: Annotated[float, Field(ge=273, le=373)] = 300.0
+    tau_t_ps: Annotated[float, Field(ge=0.05, le=5)] = 0.1
+    variant: Literal["default", "gpu_fast"] = "default"
+    equilibration_ps: Duration = 10000.0
+    replica_spacing_ps: Duration = 100.0
+    settle_ps: Duration = 5.0
+    chunk_ps: Duration = 500.0
+    current_window_ps: Duration = 5.0
+    pore_half_length_nm: Annotated[float, Field(gt=0, le=2)] = 0.30
+    pore_radius_nm: Annotated[float, Field(gt=0, le=3)] = 0.50
+
+
+class Constant(_Strict):
+    """A constant field along x."""
+
+    kind: Literal["constant"] = "constant"
+    field_V_per_nm: FieldValue
+    duration_ps: Duration
+
+
+class Sine(_Strict):
+    """``amplitude * sin(2 pi f t + phase)``; the paper's drive starts at zero, rising."""
+
+    kind: Literal["sine"] = "sine"
+    amplitude_V_per_nm: FieldValue
+    frequency_GHz: Annotated[float, Field(gt=0, le=100)]
+    phase_deg: Annotated[float, Field(ge=-360, le=360)] = 0.0
+    cycles: Annotated[float, Field(gt=0, le=1000)] = 1.0
+
+
+class Step(_Strict):
+    """``from`` for a while, then ``to``: ordering (up from 0) or relaxation (down)."""
+
+    kind: Literal["step"] = "step"
+    from_V_per_nm: FieldValue = 0.0
+    from_ps: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    to_V_per_nm: FieldValue
+    to_ps: Duration
+
+
+class PulseTrain(_Strict):
+    """Square pulses with a delay field between them, after an optional preparation.
+
+    ``pulses = 2`` is the pulse pair of paired-pulse experiments.
+    """
+
+    kind: Literal["pulse_train"] = "pulse_train"
+    prepare_V_per_nm: FieldValue = 0.0
+    prepare_ps: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    pulse_V_per_nm: FieldValue
+    width_ps: Duration = 5.0
+    delay_V_per_nm: FieldValue = 0.0
+    delay_ps: Duration = 5.0
+    pulses: Annotated[int, Field(ge=1, le=1000)] = 2
+
+
+class GaussianPulse(_Strict):
+    """``peak * exp(-(t - centre)^2 / (2 width^2))``; ``width`` is the standard deviation."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    peak_V_per_nm: FieldValue
+    centre_ps: Annotated[float, Field(ge=0, le=1e6)]
+    width_ps: Duration
+    duration_ps: Duration
+
+
+class Sampled(_Strict):
+    """Any E(t) given at times, followed by piecewise-constant segments of ``step_ps``."""
+
+    kind: Literal["sampled"] = "sampled"
+    times_ps: tuple[float, ...] = Field(min_length=2)
+    fields_V_per_nm: tuple[FieldValue, ...] = Field(min_length=2)
+    step_ps: Duration
+
+    @model_validator(mode="after")
+    def _check(self) -> Sampled:
+        if len(self.times_ps) != len(self.fields_V_per_nm):
+            raise ValueError(
+                f"times_ps has {len(self.times_ps)} values and fields_V_per_nm "
+                f"{len(self.fields_V_per_nm)}; give one field per time"
+            )
+        if self.times_ps[0] != 0 or any(b <= a for a, b in itertools.pairwise(self.times_ps)):
+            raise ValueError("times_ps must start at 0 and increase strictly")
+        if self.step_ps > self.times_ps[-1]:
+            raise ValueError(
+                f"step_ps = {self.step_ps:g} ps is longer than the waveform "
+                f"({self.times_ps[-1]:g} ps); lower it"
+            )
+        return self
+
+
+Waveform = Annotated[
+    Constant | Sine | Step | PulseTrain | GaussianPulse | Sampled, Field(discriminator="kind")
+]
+
+
+class Protocol(_Strict):
+    """A waveform (or a scan over some of its parameters), repeated over replicas."""
+
+    figure: str = ""
+    replicas: Annotated[int, Field(ge=1, le=10000)] = 1
+    frame_ps: Annotated[float, Field(gt=0, le=5)] = 0.5
+    waveform: Waveform
+    scan: dict[str, tuple[float, ...]] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Protocol:
+        self.waveforms()  # every scanned combination must be valid in itself
+        return self
+
+    def waveforms(self) -> dict[str, Waveform]:
+        """Every waveform of the scan, by a label such as ``delay_ps=5``."""
+        if not self.scan:
+            return {self.waveform.kind: self.waveform}
+        known = set(type(self.waveform).model_fields)
+        for name in self.scan:
+            if name not in known:
+                raise ValueError(
+                    f"scan names {name!r}, which a {self.waveform.kind} waveform does not have; "
+                    f"it has {', '.join(sorted(known - {'kind'}))}"
+                )
+        out: dict[str, Waveform] = {}
+        for values in itertools.product(*self.scan.values()):
+            chosen = dict(zip(self.scan, values, strict=True))
+            label = ",".join(f"{name}={value:g}" for name, value in chosen.items())
+            out[label] = type(self.waveform)(**{**self.waveform.model_dump(), **chosen})
+        return out
+
+
+class Profile(_Strict):
+    """Everything that one run of the collection needs.
+
+    Protocol fields are written for a box of ``reference_length_x_nm`` (the ``paper``
+    profile's). In a shorter box the same *voltage* E·Lx needs a larger field:
+    :attr:`field_scale` is the factor that :meth:`applied` puts on every field.
+    """
+
+    name: str
+    description: str = ""
+    system: SystemSpec
+    run: RunSpec
+    reference_length_x_nm: Annotated[float, Field(gt=0, le=100)] = 8.0
+    protocols: dict[str, Protocol]
+
+    @property
+    def field_scale(self) -> float:
+        """Applied field over nominal field, so that the voltage E·Lx is the reference's."""
+        return self.reference_length_x_nm / self.system.length_x_nm
+
+    @model_validator(mode="after")
+    def _check(self) -> Profile:
+        for name, protocol in self.protocols.items():
+            for label, waveform in protocol.waveforms().items():
+                try:
+                    self.applied(waveform)
+                except ValidationError as error:
+                    raise ValueError(
+                        f"protocol {name!r} ({label}): the field, scaled by "
+                        f"{self.field_scale:g} to keep the voltage of a "
+                        f"{self.reference_length_x_nm:g} nm box, exceeds "
+                        f"{FIELD_LIMIT_V_PER_NM:g} V/nm; lengthen length_x_nm or lower the field"
+                    ) from error
+        if (self.run.variant == "gpu_fast") != (self.system.membrane == "restrained"):
+            raise ValueError(
+                "run.variant = 'gpu_fast' and system.membrane = 'restrained' go together: "
+                "a frozen membrane forbids updating on the GPU; set both or neither"
+            )
+        return self
+
+    def applied(self, waveform: Waveform) -> Waveform:
+        """The waveform with every field multiplied by :attr:`field_scale`."""
+        values = waveform.model_dump()
+        for name in values:
+            if name.endswith("_V_per_nm"):
+                value = values[name]
+                values[name] = (
+                    tuple(self.field_scale * v for v in value)
+                    if isinstance(value, tuple)
+                    else self.field_scale * value
+                )
+        return type(waveform)(**values)
+
+    def protocol(self, name: str) -> Protocol:
+        """A protocol by name, or a :class:`SpecError` naming those there are."""
+        if name not in self.protocols:
+            raise SpecError(
+                f"profile {self.name!r} has no protocol {name!r}; "
+                f"it has {', '.join(sorted(self.protocols))}"
+            )
+        return self.protocols[name]
+
+
+def key(*parts: Any, digits: int = 12) -> str:
+    """Hash of models and plain data, the same on every machine.
+
+    Parameters
+    ----------
+    *parts
+        Pydantic models, or anything JSON can hold. Floats are written by ``repr``, so
+        two values are the same only if they are equal.
+    digits
+        Length of the hexadecimal result.
+    """
+    plain = [p.model_dump(mode="json") if isinstance(p, BaseModel) else p for p in parts]
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]
+
+
+def replica_seed(system_key: str, replica: int) -> int:
+    """Seed of one replica in 1 .. 2**31 - 1, derived from the system and its number."""
+    return int(key("replica", system_key, replica), 16) % (2**31 - 2) + 1
+
+
+@cache
+def _profile_files() -> dict[str, Path]:
+    return {p.stem: p for p in sorted((paths.data_dir() / "profiles").glob("*.yaml"))}
+
+
+def profile_names() -> list[str]:
+    """Names of the shipped profiles."""
+    return list(_profile_files())
+
+
+def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profile:
+    """Read a profile and apply overrides.
+
+    Parameters
+    ----------
+    name
+        A shipped profile (:func:`profile_names`) or the path of a YAML file.
+    overrides
+        Dotted names to values, e.g. ``{"system.pore": "bond4"}``; None values are ignored,
+        so notebooks can pass their parameters through.
+
+    Raises
+    ------
+    SpecError
+        Naming each wrong parameter, its value, and what is allowed.
+    """
+    path = _profile_files().get(name, Path(name))
+    if not path.is_file():
+        raise SpecError(
+            f"profile {name!r} is not known; use one of {', '.join(profile_names())}, "
+            "or the path of a YAML file"
+        )
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError(f"profile file {path} is not readable as YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise SpecError(f"profile file {path} must hold a mapping, not {type(data).__name__}")
+    for dotted, value in (overrides or {}).items():
+        if value is None:
+            continue
+        target: Any = data
+        *parents, last = dotted.split(".")
+        for part in parents:
+            target = target.setdefault(part, {}) if isinstance(target, dict) else None
+        if not isinstance(target, dict):
+            raise SpecError(f"override {dotted!r} does not name a parameter of a profile")
+        target[last] = value
+    data.setdefault("name", path.stem)
+    return validated(Profile, data, f"profile {name!r}")
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(model: type[Model], data: Mapping[str, Any], what: str) -> Model:
+    """Validate, turning pydantic's report into one :class:`SpecError` in plain words."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise SpecError(f"{what}: " + "; ".join(_plain(e) for e in error.errors())) from None
+
+
+def _plain(error: Any) -> str:
+    """One pydantic error as: parameter = value, what is wrong, what is allowed."""
+    where = ".".join(str(part) for part in error["loc"])
+    message = error["msg"].removeprefix("Value error, ")
+    value = error.get("input")
+    if error["type"] == "extra_forbidden":
+        return f"{where} is not a parameter; check its spelling"
+    if error["type"] == "missing":
+        return f"{where} is missing; add it"
+    if error["type"] == "value_error":
+        return f"{where}: {message}" if where else message
+    hint = ""
+    if where.endswith("_V_per_nm") and isinstance(value, int | float) and math.isfinite(value):
+        hint = (
+            f" (allowed: -{FIELD_LIMIT_V_PER_NM:g} to {FIELD_LIMIT_V_PER_NM:g} V/nm; "
+            "1 V/nm = 1000 mV/nm = 1000 MV/m)"
+        )
+    return f"{where} = {value!r}: {message[0].lower()}{message[1:]}{hint}"
