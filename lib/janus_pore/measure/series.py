@@ -1,0 +1,354 @@
+"""The labelled series of a segment: its file, its joining, and a protocol's whole set.
+
+Files are netCDF-4. Values are stored as integers in a fixed small unit, shuffled,
+compressed and checksummed. The unit is far below what a trajectory in steps of 0.001 nm
+can tell, and further below the scatter between replicas:
+
+================== ============ ============================================================
+variable           unit stored  coordinate rounding of the trajectory gives
+================== ============ ============================================================
+time               1e-4 ps      (integration steps are 0.5 fs or more)
+field              1e-5 V/nm    (it is prescribed)
+charge             1e-4 e       about 0.0005 e per ion near the membrane (slab of 0.6 nm)
+theta              0.01 degree  about 0.3 degree (hydrogens 0.06 nm from the axis of a dipole)
+dipole_x           0.001 debye  about 0.01 debye per molecule
+ion_x              1e-4 nm      0.0003 nm
+================== ============ ============================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..errors import MeasureError
+from ..spec import Profile
+from .trajectory import ESTIMATORS, SPECIES
+
+CONVENTION = "janus-pore series 1"
+_DIMENSIONS = {
+    "time": ("time",),
+    "field": ("time",),
+    "charge": ("estimator", "species", "time"),
+    "ions_in_pore": ("species", "time"),
+    "pore_water_count": ("time",),
+    "theta": ("time", "slot"),
+    "dipole_x": ("time",),
+    "ion_x": ("boundary", "ion"),
+}
+_UNIT_STORED = {
+    "time": ("int64", 1e-4),
+    "field": ("int32", 1e-5),
+    "charge": ("int32", 1e-4),
+    "theta": ("int16", 0.01),
+    "dipole_x": ("int32", 0.001),
+    "ion_x": ("int32", 1e-4),
+}
+_SAME_EVERYWHERE = (
+    "system_key",
+    "length_x_nm",
+    "slab_width_nm",
+    "pore_half_length_nm",
+    "pore_radius_nm",
+)
+_NEEDED = (*_SAME_EVERYWHERE, "start_ps", "origin_ps", "n_ions", "ion_charges_e")
+_FRAMES_PER_CHUNK = 65536
+_SMALLEST_COMPRESSED_BYTES = 4096
+"""Below this the index that a compressed variable needs outweighs what compression saves."""
+
+
+def write(dataset: xr.Dataset, path: Path) -> Path:
+    """Write a series so that the file is either whole or not there.
+
+    Parameters
+    ----------
+    dataset
+        As returned by :func:`janus_pore.measure.trajectory.reduce_trajectory`, with any
+        further attributes (strings and numbers) that say where it came from.
+    path
+        File to write; an older one is replaced.
+
+    Raises
+    ------
+    MeasureError
+        If the dataset is not a series, or the file cannot be written.
+    """
+    _validate(dataset, f"the series for {path}")
+    stored = dataset.assign_attrs(Conventions=CONVENTION, sha256=_digest(dataset))
+    encoding = {name: _encoding(name, stored[name]) for name in _DIMENSIONS}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        try:
+            stored.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding)
+            Path(temporary).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+            raise
+    except (OSError, RuntimeError) as error:
+        raise MeasureError(
+            f"the series {path} cannot be written: {error}; make room or make the directory "
+            "writable, then run again"
+        ) from error
+    return path
+
+
+def read(path: Path) -> xr.Dataset:
+    """Read and check a series, wholly into memory.
+
+    Raises
+    ------
+    MeasureError
+        If the file is missing, damaged, or not a series of this version.
+    """
+    if not path.is_file():
+        raise MeasureError(f"there is no series {path}; run its segment again")
+    try:
+        with xr.open_dataset(path, engine="netcdf4", decode_times=False) as file:
+            dataset = file.load()
+    except (OSError, RuntimeError, ValueError, AttributeError, KeyError) as error:
+        raise MeasureError(
+            f"the series {path} is damaged or not netCDF-4: {error}; delete it and run its "
+            "segment again"
+        ) from error
+    found = dataset.attrs.get("Conventions")
+    if found != CONVENTION:
+        raise MeasureError(
+            f"the series {path} says Conventions = {found!r}, not {CONVENTION!r}; it was not "
+            "written by this version: reduce its trajectory again"
+        )
+    _validate(dataset, f"the series {path}")
+    if dataset.attrs.pop("sha256", None) != _digest(dataset):
+        raise MeasureError(
+            f"the series {path} does not match its own checksum; it is damaged or was edited: "
+            "delete it and run its segment again"
+        )
+    return dataset
+
+
+def concatenate(parts: Sequence[xr.Dataset | Path]) -> xr.Dataset:
+    """Join the series of consecutive segments into one.
+
+    Parameters
+    ----------
+    parts
+        Series or their files, in the order of time. Where the first frame of a part is
+        the last of the one before, one of the two is kept. Where the frame between was
+        not written, the charge transferred in between follows from the ions' positions
+        on either side.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``charge`` counts from the first part's origin; attributes are the first part's,
+        where all agree.
+
+    Raises
+    ------
+    MeasureError
+        If parts belong to different systems, or do not follow one another in time.
+    """
+    if not parts:
+        raise MeasureError("no series to concatenate; give at least one")
+    names = [str(p) if isinstance(p, Path) else f"series {i}" for i, p in enumerate(parts)]
+    loaded = [read(p) if isinstance(p, Path) else p for p in parts]
+    first = loaded[0]
+    joined = [first]
+    offset = first["charge"].isel(time=-1)
+    for before, after, name in zip(loaded[:-1], loaded[1:], names[1:], strict=True):
+        for attribute in _SAME_EVERYWHERE:
+            if before.attrs[attribute] != after.attrs[attribute]:
+                raise MeasureError(
+                    f"{name} has {attribute} = {after.attrs[attribute]!r} and the one before it "
+                    f"{before.attrs[attribute]!r}; only series of one system and one reduction "
+                    "can be joined"
+                )
+        end, origin = float(before["time"][-1]), float(after.attrs["origin_ps"])
+        spacing = max(_spacing(before), _spacing(after))
+        if not -1e-3 <= origin - end <= 1.5 * spacing:
+            raise MeasureError(
+                f"{name} begins at {origin:g} ps but the one before it ends at {end:g} ps; give "
+                "consecutive segments in the order of time"
+            )
+        bridge = _bridge(before, after) if origin - end > 1e-3 else 0.0
+        keep = after.isel(time=np.flatnonzero(after["time"].values > end + 1e-3))
+        keep["charge"] = keep["charge"] + (offset + bridge)
+        keep["charge"].attrs = dict(first["charge"].attrs)
+        joined.append(keep)
+        offset = offset + bridge + after["charge"].isel(time=-1)
+    last = loaded[-1]
+    attrs = {
+        name: value
+        for name, value in first.attrs.items()
+        if name in _NEEDED
+        or all(name in p.attrs and np.array_equal(p.attrs[name], value) for p in loaded)
+    }
+    out = xr.concat(
+        [_padded(part.drop_vars("ion_x"), max(p.sizes["slot"] for p in joined)) for part in joined],
+        dim="time",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
+    ).assign_attrs(attrs)
+    out.attrs = attrs
+    out["ion_x"] = xr.concat(
+        [first["ion_x"].isel(boundary=[0]), last["ion_x"].isel(boundary=[1])], dim="boundary"
+    )
+    return out
+
+
+def open_protocol(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
+    """Every run of a protocol, by waveform label, with its replicas side by side.
+
+    Parameters
+    ----------
+    profile, protocol
+        As for :func:`janus_pore.drive.ensemble.open_runs`, which finds the runs.
+
+    Returns
+    -------
+    dict of str to xarray.Dataset
+        One series per waveform with an extra first dimension ``replica``.
+
+    Raises
+    ------
+    MissingInputError
+        If the runs are not there; the message names what makes them.
+    MeasureError
+        If a series is damaged or the replicas do not match.
+    """
+    # The drive storey reduces trajectories, so it imports this module's neighbour.
+    from ..drive import ensemble
+
+    by_label: dict[str, dict[int, xr.Dataset]] = {}
+    for record in ensemble.open_runs(profile, protocol):
+        whole = concatenate([segment / "series.nc" for segment in record.path])
+        by_label.setdefault(record.label, {})[record.replica] = whole
+    return {label: stack_replicas(replicas) for label, replicas in by_label.items()}
+
+
+def stack_replicas(replicas: Mapping[int, xr.Dataset]) -> xr.Dataset:
+    """Series of replicas, by number, as one dataset with a first dimension ``replica``.
+
+    Raises
+    ------
+    MeasureError
+        If they do not share their times and system.
+    """
+    if not replicas:
+        raise MeasureError("no replicas to put side by side; give at least one series")
+    numbers = sorted(replicas)
+    first = replicas[numbers[0]]
+    for number in numbers[1:]:
+        other = replicas[number]
+        times = first["time"].values, other["time"].values
+        if len(times[0]) != len(times[1]) or np.abs(times[0] - times[1]).max() > 1e-3:
+            raise MeasureError(
+                f"replica {number} has {len(times[1])} frames to {times[1][-1]:g} ps and replica "
+                f"{numbers[0]} {len(times[0])} to {times[0][-1]:g} ps; finish its run, or run "
+                "it with the same frame_ps"
+            )
+    slots = max(r.sizes["slot"] for r in replicas.values())
+    common = [_padded(replicas[n], slots).assign_coords(time=first["time"].values) for n in numbers]
+    out = xr.concat(
+        common, dim="replica", data_vars="all", coords="minimal", compat="override",
+        join="exact", combine_attrs="drop_conflicts",
+    )  # fmt: skip
+    out["time"].attrs = dict(first["time"].attrs)
+    return out.assign_coords(replica=("replica", numbers))
+
+
+def _encoding(name: str, variable: xr.DataArray) -> dict[str, Any]:
+    """How a variable is stored: as integers, and compressed where that pays for itself."""
+    dtype, unit = _UNIT_STORED.get(name, (str(variable.dtype), None))
+    encoding: dict[str, Any] = {"dtype": dtype}
+    if unit is not None:
+        encoding |= {"scale_factor": unit, "_FillValue": np.iinfo(dtype).min}
+    if variable.size * np.dtype(dtype).itemsize < _SMALLEST_COMPRESSED_BYTES:
+        return encoding | {"contiguous": True}
+    chunks = [min(n, _FRAMES_PER_CHUNK) for n in variable.shape]
+    return encoding | {"zlib": True, "complevel": 6, "shuffle": True, "chunksizes": chunks}
+
+
+def _digest(dataset: xr.Dataset) -> str:
+    """SHA-256 of the integers that are stored, the same before writing and after reading."""
+    sha = hashlib.sha256()
+    for name in _DIMENSIONS:
+        unit = _UNIT_STORED.get(name, ("", 1.0))[1]
+        values = np.nan_to_num(dataset[name].values / unit, nan=np.iinfo(np.int64).min)
+        sha.update(name.encode() + np.rint(values).astype("<i8").tobytes())
+    return sha.hexdigest()
+
+
+def _spacing(dataset: xr.Dataset) -> float:
+    time = dataset["time"].values
+    return float(np.median(np.diff(time))) if len(time) > 1 else 0.0
+
+
+def _padded(dataset: xr.Dataset, slots: int) -> xr.Dataset:
+    return dataset.pad(slot=(0, slots - dataset.sizes["slot"]), constant_values=np.nan)
+
+
+def _bridge(before: xr.Dataset, after: xr.Dataset) -> xr.DataArray:
+    """Charge (estimator, species) transferred between two parts by the straightest path."""
+    length, slab = float(before.attrs["length_x_nm"]), float(before.attrs["slab_width_nm"])
+    start = before["ion_x"].sel(boundary="last").values
+    end = after["ion_x"].sel(boundary="first").values
+    if len(start) != len(end):
+        raise MeasureError(
+            f"consecutive series hold {len(start)} and {len(end)} ions; they belong to "
+            "different systems"
+        )
+    laps = -np.rint((end - start) / length)
+    species = np.repeat(np.arange(len(SPECIES)), np.asarray(before.attrs["n_ions"], dtype=int))
+    charges = np.atleast_1d(np.asarray(before.attrs["ion_charges_e"], dtype=float))
+    out = np.zeros((len(ESTIMATORS), len(SPECIES)))
+    for i, width in enumerate((length, slab, 0.0)):
+        moved = laps + (
+            (np.clip(end, -width / 2, width / 2) - np.clip(start, -width / 2, width / 2)) / width
+            if width
+            else (end >= 0).astype(float) - (start >= 0)
+        )
+        np.add.at(out[i], species, charges[species] * moved)
+    return xr.DataArray(out, dims=("estimator", "species"))
+
+
+def _validate(dataset: xr.Dataset, what: str) -> None:
+    """Raise :class:`MeasureError` unless this is a whole and sensible series."""
+    missing = [name for name in _DIMENSIONS if name not in dataset.variables]
+    missing += [name for name in _NEEDED if name not in dataset.attrs]
+    if missing:
+        raise MeasureError(f"{what} lacks {', '.join(missing)}; reduce its trajectory again")
+    for name, dimensions in _DIMENSIONS.items():
+        if dataset[name].dims != dimensions:
+            raise MeasureError(
+                f"{what}: {name} has dimensions {dataset[name].dims}, not {dimensions}; reduce "
+                "its trajectory again"
+            )
+        values = dataset[name].values
+        if name != "theta" and not np.isfinite(values).all():
+            raise MeasureError(f"{what}: {name} holds values that are not finite; it is damaged")
+    time, theta = dataset["time"].values, dataset["theta"].values
+    if not len(time) or (np.diff(time) <= 0).any():
+        raise MeasureError(f"{what}: its times are empty or do not increase; it is damaged")
+    counted = np.isfinite(theta).sum(axis=1)
+    if (counted != dataset["pore_water_count"].values).any() or (np.abs(theta) > 180.001).any():
+        raise MeasureError(f"{what}: theta and pore_water_count do not agree; it is damaged")
+    for dimension, labels in (("estimator", ESTIMATORS), ("species", SPECIES)):
+        if tuple(dataset[dimension].values) != labels:
+            raise MeasureError(
+                f"{what}: {dimension} is {tuple(dataset[dimension].values)}, not {labels}; reduce "
+                "its trajectory again"
+            )
