@@ -26,6 +26,10 @@ FIELD_LIMIT_V_PER_NM = 10.0
 """Largest field accepted. Water itself breaks down near 3.5 V/nm; beyond 10 the usual
 cause is a value meant in mV/nm or MV/m."""
 
+PAIR_LIST_ROOM_nm = 0.1
+"""Room beyond twice the cut-off that every box edge needs: the buffered pair list must not
+reach half the box. The default buffers of GROMACS are below 0.05 nm."""
+
 FieldValue = Annotated[float, Field(ge=-FIELD_LIMIT_V_PER_NM, le=FIELD_LIMIT_V_PER_NM)]
 Duration = Annotated[float, Field(gt=0, le=1e6)]
 PORE_PATTERN = re.compile(r"none|(hollow|bond|metal|chalcogen)([1-9][0-9]*)")
@@ -65,10 +69,11 @@ class SystemSpec(_Strict):
                 f"pore = {self.pore!r} is not known; use 'none', or hollow, bond, metal or "
                 "chalcogen followed by the number of formula units to remove, e.g. 'hollow6'"
             )
-        if self.length_x_nm < 2 * self.cutoff_nm + 0.2:
+        least = 2 * self.cutoff_nm + PAIR_LIST_ROOM_nm
+        if self.length_x_nm < least - 1e-9:
             raise ValueError(
                 f"length_x_nm = {self.length_x_nm:g} nm is shorter than twice the cut-off plus "
-                f"0.2 nm for the pair list ({2 * self.cutoff_nm + 0.2:g} nm); lengthen the box "
+                f"{PAIR_LIST_ROOM_nm:g} nm for the pair list ({least:g} nm); lengthen the box "
                 "or lower cutoff_nm"
             )
         if self.charges_e is not None:
