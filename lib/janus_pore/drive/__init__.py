@@ -1,0 +1,5 @@
+"""From a field protocol to reduced molecular dynamics.
+
+``field`` turns waveforms into segments, ``gromacs`` runs the programs, ``segments`` keeps
+the tree of what has been computed, ``ensemble`` runs and opens whole protocols.
+"""

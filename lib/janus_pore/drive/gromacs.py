@@ -1,0 +1,573 @@
+"""The GROMACS programs: finding them, their options for this physics, running them.
+
+Nothing here knows about protocols or replicas. ``grompp`` is never given ``-maxwarn``: a
+warning stops the run and is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from .. import paths
+from ..errors import GromacsError
+from ..spec import RunSpec, SystemSpec
+
+MINIMUM_VERSION = (2021, 0)
+
+STRIDE = 25
+"""Steps between pair-list updates and between energy evaluations. Segments begin and end
+on multiples of it, so both fall on the same steps whether a run is cut into segments or
+not; with ``-reprod`` the pieces then repeat the whole bit for bit."""
+
+_GPU_LINES = {
+    "non-bonded": "short-ranged interactions on the GPU",
+    "PME": "PME tasks will do all aspects on the GPU",
+    "update": "update and constrain coordinates on the GPU",
+}
+
+
+@dataclass(frozen=True)
+class Gmx:
+    """One GROMACS installation."""
+
+    path: Path
+    version: tuple[int, int]
+    report: str
+    """What ``gmx --version`` prints."""
+
+    def _says(self, what: str) -> str:
+        found = re.search(rf"^{re.escape(what)}:\s*(.+)$", self.report, re.MULTILINE)
+        return found.group(1).strip() if found else ""
+
+    @property
+    def gpu(self) -> str | None:
+        """GPU framework of the build (``CUDA``, ``OpenCL``, ``SYCL``, ``HIP``), if any."""
+        support = self._says("GPU support")
+        return None if support in ("", "disabled") else support
+
+    @property
+    def simd(self) -> str:
+        """SIMD instructions that the build uses."""
+        return self._says("SIMD instructions")
+
+    @property
+    def thread_mpi(self) -> bool:
+        """Whether the build runs its ranks as threads, so that it knows ``-ntmpi``."""
+        return self._says("MPI library") == "thread_mpi"
+
+    @property
+    def gmxapi(self) -> bool:
+        """Whether libgmxapi was built with it."""
+        return any(
+            any(self.path.resolve().parent.parent.glob(f"{lib}/**/libgmxapi.*"))
+            for lib in ("lib", "lib64")
+        )
+
+    def run(
+        self,
+        arguments: Sequence[str | Path],
+        *,
+        cwd: Path,
+        stdin: str = "",
+        log: Path | None = None,
+    ) -> str:
+        """Run a tool to its end and return what it printed.
+
+        Parameters
+        ----------
+        arguments
+            Tool and options, e.g. ``["grompp", "-f", "x.mdp"]``.
+        cwd
+            Directory to run in.
+        stdin
+            Answers to its questions.
+        log
+            File that receives what it printed.
+
+        Raises
+        ------
+        GromacsError
+            With the lines that matter and the command to repeat.
+        """
+        command = self.command(arguments)
+        try:
+            done = subprocess.run(
+                command, cwd=cwd, input=stdin, env=environment(), text=True, errors="replace",
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+            )  # fmt: skip
+        except OSError as error:
+            raise GromacsError(f"{self.path} cannot be run: {error}") from error
+        if log is not None:
+            log.write_text(done.stdout, encoding="utf-8")
+        if done.returncode:
+            raise GromacsError(failure(command, cwd, done.returncode, done.stdout))
+        return done.stdout
+
+    def command(self, arguments: Sequence[str | Path]) -> list[str]:
+        """Whole command line of a tool."""
+        return [str(self.path), "-nocopyright", *(str(a) for a in arguments)]
+
+
+def environment() -> dict[str, str]:
+    """Environment for GROMACS: no backups, no coordinate dumps, threads by option only."""
+    env = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    return env | {"GMX_MAXBACKUP": "-1", "GMX_SUPPRESS_DUMP": "1", "LC_ALL": "C"}
+
+
+def find_gmx() -> Gmx:
+    """The GROMACS to use: ``$GMX``, else PATH, the active conda environment, the cache.
+
+    Raises
+    ------
+    GromacsError
+        If there is none, or the one found does not run or is too old.
+    """
+    override = os.environ.get("GMX")
+    if override:
+        found = shutil.which(override)
+        if found is None:
+            raise GromacsError(
+                f"GMX = {override!r} is not a program; set it to the gmx to use, or unset it"
+            )
+        return _probe(Path(found))
+    conda = os.environ.get("CONDA_PREFIX")
+    built = sorted(
+        (paths.cache_dir() / "gromacs").glob("*/bin/gmx"), key=lambda p: p.stat().st_mtime
+    )
+    candidates = [
+        shutil.which("gmx"),
+        shutil.which("gmx", path=f"{conda}/bin") if conda else None,
+        *reversed(built),
+    ]
+    for candidate in candidates:
+        if candidate is not None and os.access(candidate, os.X_OK):
+            return _probe(Path(candidate))
+    raise GromacsError(
+        "no GROMACS was found (looked at $GMX, PATH, the conda environment and "
+        f"{paths.cache_dir() / 'gromacs'}): run 'make gromacs', or 'conda env create -f "
+        "environment.yml', or set GMX to the gmx to use"
+    )
+
+
+@cache
+def _probe(path: Path) -> Gmx:
+    try:
+        done = subprocess.run(
+            [path, "-nocopyright", "--version"], capture_output=True, text=True,
+            timeout=60, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        raise GromacsError(
+            f"{path} does not run as GROMACS: {error}; reinstall it or set GMX to another"
+        ) from error
+    found = re.search(r"^GROMACS version:\s*(\d{4})(?:\.(\d+))?", done.stdout, re.MULTILINE)
+    version = (int(found.group(1)), int(found.group(2) or 0)) if found else (0, 0)
+    if version < MINIMUM_VERSION:
+        said = re.search(r"version:?\s*(.+)", done.stdout)
+        raise GromacsError(
+            f"{path} is GROMACS {said.group(1).strip() if said else 'of unknown version'}; "
+            f"{MINIMUM_VERSION[0]} or later is needed: run 'make gromacs' or set GMX to a newer one"
+        )
+    # The lines before name this machine's directories.
+    return Gmx(path, version, done.stdout[found.start() :] if found else done.stdout)
+
+
+# --- physics ----------------------------------------------------------------------------
+
+
+def physics_options(system: SystemSpec, run: RunSpec) -> dict[str, str]:
+    """The mdp options that decide the physics, without field, length or output.
+
+    Notes
+    -----
+    One temperature group holds all atoms. Frozen atoms have no degrees of freedom and no
+    kinetic energy, so the thermostat acts on the mobile ones alone; a group of their own
+    with tau-t = -1 says the same but makes grompp (2022 to 2026) stop with a warning about
+    the pair-list buffer.
+
+    Nosé-Hoover acts on every step: with a period of 0.1 ps, coupling every tenth step of
+    2 fs makes the temperature swing by tens of kelvin.
+
+    Centre-of-mass motion is not removed. The fixed membrane takes up momentum, so that of
+    the mobile atoms is not conserved; removing it would bias the flow through the pore. No
+    three degrees of freedom are subtracted either.
+
+    Lennard-Jones interactions end at the cut-off without dispersion correction, which
+    presumes a uniform fluid. PME is three-dimensional with conducting boundaries and
+    without dipole correction: the applied field then acts as the voltage E·Lx over the
+    whole periodic box.
+    """
+    options = {
+        "integrator": "md",
+        "dt": f"{run.dt_fs / 1000:.10g}",
+        "comm-mode": "None",
+        "pbc": "xyz",
+        "periodic-molecules": "yes",
+        "cutoff-scheme": "Verlet",
+        "coulombtype": "PME",
+        "rcoulomb": f"{system.cutoff_nm:.10g}",
+        "fourierspacing": "0.12",
+        "pme-order": "4",
+        "ewald-rtol": "1e-5",
+        "vdwtype": "Cut-off",
+        "rvdw": f"{system.cutoff_nm:.10g}",
+        "DispCorr": "no",
+        "constraints": "none",
+        "tc-grps": "System",
+        "tau-t": f"{run.tau_t_ps:.10g}",
+        "ref-t": f"{run.temperature_K:.10g}",
+    }
+    if run.variant == "default":
+        options |= {"tcoupl": "nose-hoover", "nh-chain-length": "1", "nsttcouple": "1"}
+    else:
+        options |= {"tcoupl": "v-rescale", "nsttcouple": "5"}
+    if system.membrane == "frozen":
+        options |= {"freezegrps": "Membrane", "freezedim": "Y Y Y"}
+    return options
+
+
+def list_options(system: SystemSpec) -> dict[str, str]:
+    """Options of the pair list; mdrun widens ``rlist`` to keep within the tolerance."""
+    return {
+        "nstlist": str(STRIDE),
+        "rlist": f"{system.cutoff_nm:.10g}",
+        "verlet-buffer-tolerance": "0.005",
+    }
+
+
+def output_options(frame_steps: int, energy_steps: int) -> dict[str, str]:
+    """All atoms every ``frame_steps`` (0: never), energies every ``energy_steps``."""
+    return {
+        "nstxout": "0",
+        "nstvout": "0",
+        "nstfout": "0",
+        "nstlog": "0",
+        "nstcalcenergy": str(STRIDE),
+        "nstenergy": str(energy_steps),
+        "nstxout-compressed": str(frame_steps),
+        "compressed-x-precision": "10000",
+    }
+
+
+def minimise_options(system: SystemSpec) -> dict[str, str]:
+    """Steepest descent in steps small enough for rigid water."""
+    shared = ("comm-mode", "pbc", "periodic-molecules", "cutoff-scheme", "coulombtype",
+              "rcoulomb", "fourierspacing", "pme-order", "ewald-rtol", "vdwtype", "rvdw",
+              "DispCorr", "constraints", "freezegrps", "freezedim")  # fmt: skip
+    physics = physics_options(system, RunSpec())
+    return {
+        **{name: physics[name] for name in shared if name in physics},
+        **list_options(system),
+        "integrator": "steep",
+        "emstep": "0.002",
+        "emtol": "500",
+        "nsteps": "500",
+        "nstenergy": "0",
+    }
+
+
+def mdp_text(options: Mapping[str, str]) -> str:
+    """An mdp file."""
+    return "".join(f"{name:24s} = {value}\n" for name, value in options.items())
+
+
+# --- running ----------------------------------------------------------------------------
+
+
+def grompp(
+    gmx: Gmx,
+    options: Mapping[str, str],
+    *,
+    conf: Path,
+    top: Path,
+    ndx: Path,
+    tpr: Path,
+    state: Path | None = None,
+    reference: Path | None = None,
+) -> Path:
+    """Make a run input; its mdp and what grompp said lie beside it.
+
+    Parameters
+    ----------
+    options
+        Options of the mdp file.
+    conf, top, ndx
+        Structure, topology and groups.
+    tpr
+        File to write.
+    state
+        Checkpoint whose coordinates (and velocities, unless generated) replace ``conf``'s.
+    reference
+        Structure that position restraints hold to; by default ``conf``.
+
+    Raises
+    ------
+    GromacsError
+        If grompp fails or warns.
+    """
+    mdp = tpr.with_suffix(".mdp")
+    mdp.write_text(mdp_text(options), encoding="utf-8")
+    arguments: list[str | Path] = ["grompp", "-f", mdp, "-c", conf, "-r", reference or conf,
+        "-p", top, "-n", ndx, "-o", tpr, "-po", tpr.with_suffix(".out.mdp")]  # fmt: skip
+    if state is not None:
+        arguments += ["-t", state]
+    gmx.run(arguments, cwd=tpr.parent, log=tpr.with_suffix(".grompp.log"))
+    return tpr
+
+
+class Stop:
+    """Lets one thread end the mdruns of all others cleanly, once."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._lock = threading.Lock()
+        self._live: set[subprocess.Popen[bytes]] = set()
+
+    def request(self, reason: str) -> None:
+        """Ask every live mdrun to write a checkpoint and end; later ones do not start."""
+        with self._lock:
+            if self.reason is None:
+                self.reason = reason
+                for process in self._live:
+                    process.send_signal(signal.SIGTERM)
+
+    def start(self, *arguments: object, **keywords: object) -> subprocess.Popen[bytes] | None:
+        """``Popen``, or None after a stop was requested."""
+        with self._lock:
+            if self.reason is not None:
+                return None
+            process = subprocess.Popen(*arguments, **keywords)  # type: ignore[call-overload]
+            self._live.add(process)
+            return process  # type: ignore[no-any-return]
+
+    def ended(self, process: subprocess.Popen[bytes]) -> None:
+        """Forget a process."""
+        with self._lock:
+            self._live.discard(process)
+
+
+def mdrun(
+    gmx: Gmx,
+    arguments: Sequence[str | Path],
+    *,
+    cwd: Path,
+    stop: Stop,
+    last_step: int | None = None,
+    keep_open: Sequence[int] = (),
+) -> bool:
+    """Run mdrun; what it prints goes to ``md.out`` in ``cwd``.
+
+    Parameters
+    ----------
+    arguments
+        Options after ``mdrun``; output files are named ``md.partNNNN.*``.
+    cwd
+        Directory to run in.
+    stop
+        Ends it early, with a checkpoint.
+    last_step
+        Step that it must reach.
+    keep_open
+        File descriptors that the process holds as long as it lives.
+
+    Returns
+    -------
+    bool
+        Whether it reached its last step; False if it was stopped before.
+
+    Raises
+    ------
+    GromacsError
+        If it fails, with the lines that matter and the command to repeat.
+    """
+    command = gmx.command(["mdrun", *arguments])
+    out = cwd / "md.out"
+    with out.open("wb") as stream:
+        # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
+        # A second signal would make mdrun end without waiting for a pair-list step.
+        process = stop.start(
+            command, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, stdout=stream,
+            stderr=subprocess.STDOUT, pass_fds=tuple(keep_open), start_new_session=True,
+        )  # fmt: skip
+        if process is None:
+            return False
+        for descriptor in keep_open:
+            os.pwrite(descriptor, f"process {process.pid} (mdrun)".ljust(60).encode(), 0)
+        try:
+            returned = process.wait()
+        finally:
+            stop.ended(process)
+    log = latest_log(cwd)
+    log_text = log.read_text(errors="replace") if log else ""
+    if returned:
+        raise GromacsError(
+            failure(command, cwd, returned, out.read_text(errors="replace"), log_text)
+        )
+    if last_step is None:
+        return True
+    written = re.findall(r"^Writing checkpoint, step (\d+) at", log_text, re.MULTILINE)
+    if written and int(written[-1]) >= last_step:
+        return True
+    if stop.reason is not None or "-maxh" in arguments:
+        return False
+    raise GromacsError(
+        f"mdrun ended at step {written[-1] if written else 'unknown'} of {last_step} without an "
+        f"error; something else stopped it. Repeat with:\n  {repeat(command, cwd)}"
+    )
+
+
+def latest_log(cwd: Path) -> Path | None:
+    """The log of the last mdrun in a directory."""
+    logs = sorted(cwd.glob("md.part*.log")) or sorted(cwd.glob("md.log"))
+    return logs[-1] if logs else None
+
+
+def current_step(cwd: Path) -> int | None:
+    """The last step that a running mdrun has printed (it needs ``-v``)."""
+    try:
+        with (cwd / "md.out").open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - 400))
+            found = re.findall(rb"step (\d+)[, ]", stream.read())
+    except OSError:
+        return None
+    return int(found[-1]) if found else None
+
+
+# --- hardware ---------------------------------------------------------------------------
+
+
+@cache
+def machine_gpus() -> tuple[str, ...]:
+    """GPUs that ``nvidia-smi`` or ``rocm-smi`` lists, one line each."""
+    for command, pattern in (
+        (["nvidia-smi", "-L"], r"^GPU \d+: (.+?)(?: \(UUID.*)?$"),
+        (["rocm-smi", "--showproductname"], r"^GPU\[\d+\]\s*: Card [Ss]eries:\s*(.+)$"),
+    ):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        except (OSError, subprocess.SubprocessError):
+            continue
+        return tuple(re.findall(pattern, done.stdout, re.MULTILINE))
+    return ()
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def hardware_flags(gmx: Gmx, run: RunSpec, *, threads: int, gpu: int | None = None) -> list[str]:
+    """mdrun options for one replica, legal for this physics.
+
+    Parameters
+    ----------
+    run
+        Decides whether a GPU may update coordinates: not with Nosé-Hoover, not with
+        frozen atoms.
+    threads
+        OpenMP threads.
+    gpu
+        Number of the GPU, or None for the processor alone.
+
+    Notes
+    -----
+    PME is not tuned: tuning lengthens the real-space cut-off and would begin anew in
+    every short segment. On the processor ``-reprod`` makes the same input give the same
+    bits for the same number of threads; it also plans Fourier transforms without timing
+    them, which starts short segments faster. There are no bonded terms to send to a GPU,
+    and asking for it is a fatal error.
+    """
+    flags = ["-ntomp", str(threads), "-notunepme", "-dlb", "no"]
+    if gmx.thread_mpi:
+        flags = ["-ntmpi", "1", *flags]
+    if gpu is None:
+        return [*flags, "-nb", "cpu", "-reprod"] if gmx.gpu else [*flags, "-reprod"]
+    update = "gpu" if run.variant == "gpu_fast" else "cpu"
+    return [*flags, "-nb", "gpu", "-pme", "gpu", "-bonded", "cpu", "-update", update,
+            "-gpu_id", str(gpu)]  # fmt: skip
+
+
+def hardware_used(log_text: str) -> dict[str, object]:
+    """What a run used, read from its log rather than assumed."""
+
+    def number(pattern: str) -> float | None:
+        found = re.findall(pattern, log_text, re.MULTILINE)
+        return float(found[-1]) if found else None
+
+    cpu = re.search(r"^\s+Brand:\s+(.+?)\s*$", log_text, re.MULTILINE)
+    performance = re.findall(r"^Performance:\s+(\S+)", log_text, re.MULTILINE)
+    wall = re.findall(r"^\s+Time:\s+\S+\s+(\S+)", log_text, re.MULTILINE)
+    on_gpu = [name for name, line in _GPU_LINES.items() if line in log_text]
+    return {
+        "cpu": cpu.group(1) if cpu else None,
+        "simd": next(iter(re.findall(r"^SIMD instructions:\s*(\S+)", log_text, re.M)), None),
+        "ranks": number(r"^Using (\d+) MPI (?:thread|process)"),
+        "threads": number(r"^Using (\d+) OpenMP thread"),
+        "gpus_seen": number(r"^\s*Number of GPUs detected:\s*(\d+)") or 0,
+        "on_gpu": on_gpu,
+        "wall_s": float(wall[-1]) if wall else None,
+        "ns_per_day": float(performance[-1]) if performance else None,
+    }
+
+
+# --- errors -----------------------------------------------------------------------------
+
+
+def repeat(command: Sequence[str], cwd: Path) -> str:
+    """A shell line that repeats a command."""
+    return f"cd {shlex.quote(str(cwd))} && {shlex.join(command)}"
+
+
+def failure(
+    command: Sequence[str], cwd: Path, returned: int, printed: str, log_text: str = ""
+) -> str:
+    """What went wrong, in the lines that matter, and the command to repeat."""
+    tool = next((c for c in command[1:] if not c.startswith("-")), command[0])
+    how = (
+        f"was killed by signal {signal.Signals(-returned).name}"
+        if returned < 0
+        else f"failed (exit status {returned})"
+    )
+    return (
+        f"gmx {tool} {how} in {cwd}:\n{_lines_that_matter(printed, log_text)}\n"
+        f"Repeat with:\n  {repeat(command, cwd)}"
+    )
+
+
+def _lines_that_matter(printed: str, log_text: str) -> str:
+    """Warnings and errors of grompp, instabilities, and the final error block."""
+    found: list[str] = []
+    for text in (printed, log_text):
+        found += re.findall(r"^(?:WARNING|ERROR) \d+ \[.*?(?=\n\s*\n)", text, re.M | re.S)
+        unstable = re.findall(
+            r"^.*(?:can not be settled|LINCS WARNING|is not finite|total potential energy is).*$",
+            text,
+            re.MULTILINE,
+        )
+        found += unstable[:2]
+        block = re.findall(
+            r"^(?:Fatal error|Error in user input|Inconsistency in user input|"
+            r"System I/O error|File input/output error|Feature not implemented|Internal error.*?|"
+            r"Invalid command-line options|Standard library.*?|Assertion failed|API error)"
+            r":?\n.*?(?=\n\s*\nFor more information|\Z)",
+            text,
+            re.MULTILINE | re.DOTALL,
+        )
+        found += block[-1:]
+        if found:
+            break
+    if not found:
+        found = [line for line in printed.splitlines() if line.strip()][-8:]
+    unique = list(dict.fromkeys(part.strip() for part in found))
+    return "\n".join(f"  {line}" for part in unique for line in part.splitlines() if line.strip())

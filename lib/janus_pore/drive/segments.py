@@ -1,0 +1,840 @@
+"""The tree of molecular dynamics: what a segment is, where it lies, how it is made.
+
+Every replica is a tree that grows from its equilibrated root state at time 0. A node is a
+state; its key is the hash of the root's key and of the whole field history since, with
+equal neighbouring stretches merged. So a node does not depend on where the way to it was
+cut: protocols that begin alike share their molecular dynamics, a longer delay continues a
+shorter one, and another chunk length, frame interval or number of threads changes nothing.
+
+A segment is the way from one node to the next. Its directory is written as
+``.<key>.partial`` and renamed to ``<key>`` when whole.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import math
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from .. import __version__, paths
+from ..build.system import BuiltSystem
+from ..errors import GromacsError, JanusPoreError, RunError, SpecError
+from ..spec import RunSpec, Sine, Waveform, key, replica_seed
+from . import gromacs
+from .field import FieldSegment, mdp_options, segments
+
+log = logging.getLogger("janus_pore")
+
+RELAX_PS = 2.0
+"""Length of the v-rescale run between minimisation and the equilibration proper: after a
+minimisation Nosé-Hoover alone would ring."""
+ENERGY_PS = 0.5
+FRESH = ("start", "settle")
+"""Kinds of segment that do not continue a checkpoint; their trajectory is not kept."""
+
+MDRUN = ("-s", "segment.tpr", "-deffnm", "md", "-cpo", "state.cpt", "-cpt", "5", "-noappend",
+         "-nstlist", str(gromacs.STRIDE), "-v", "-stepout", "500")  # fmt: skip
+"""What every mdrun of a segment is told; without ``-nstlist`` it would choose its own."""
+
+Piece = tuple[float, float, float, float, int]
+"""E0 V/nm, omega 1/ps, t0 ps since time 0, sigma ps, steps."""
+Kind = Literal["start", "equilibrium", "settle", "drive"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One stretch of molecular dynamics, done or to be done.
+
+    ``start_step`` and ``end_step`` count from time 0 of the tree; mdrun's own counter is
+    ``offset_steps`` ahead, for the settling before.
+    """
+
+    dir: Path
+    key: str
+    kind: Kind
+    parent: Segment | None
+    history: tuple[Piece, ...]
+    start_step: int
+    end_step: int
+    offset_steps: int
+    dt_ps: float
+    frame_steps: int
+    seed: int
+    replica: int | None = None
+
+    @property
+    def partial(self) -> Path:
+        """Where it is while it is being made."""
+        return self.dir.with_name(f".{self.dir.name}.partial")
+
+    @property
+    def steps(self) -> int:
+        """Its length."""
+        return self.end_step - self.start_step
+
+    @property
+    def start_ps(self) -> float:
+        """Time at its beginning."""
+        return self.start_step * self.dt_ps
+
+    @property
+    def duration_ps(self) -> float:
+        """Its length, ps."""
+        return self.steps * self.dt_ps
+
+    @property
+    def field(self) -> FieldSegment:
+        """The field during it; ``t0_ps`` counts from its beginning."""
+        if not self.history:
+            return FieldSegment(self.duration_ps, 0.0)
+        E0, omega, t0, sigma, _ = self.history[-1]
+        shifted = t0 - self.start_ps if sigma else 0.0
+        return FieldSegment(self.duration_ps, E0, omega, shifted, sigma)
+
+
+# --- histories and keys -----------------------------------------------------------------
+
+
+def steps_of(duration_ps: float, run: RunSpec, what: str) -> int:
+    """A duration in steps, which must be a multiple of :data:`gromacs.STRIDE`.
+
+    Raises
+    ------
+    SpecError
+        Naming the nearest durations that are.
+    """
+    quantum = gromacs.STRIDE * run.dt_fs / 1000
+    n = duration_ps / quantum
+    if abs(n - round(n)) > 1e-6 * max(1.0, n):
+        raise SpecError(
+            f"{what} = {duration_ps:g} ps is not a multiple of {quantum:g} ps "
+            f"({gromacs.STRIDE} steps of {run.dt_fs:g} fs); use "
+            f"{max(1, math.floor(n)) * quantum:g} or {math.ceil(n) * quantum:g}"
+        )
+    return round(n) * gromacs.STRIDE
+
+
+def pieces(waveform: Waveform, run: RunSpec) -> tuple[Piece, ...]:
+    """A waveform as a field history in whole steps.
+
+    A sine ends at the nearest multiple of :data:`gromacs.STRIDE` steps.
+
+    Raises
+    ------
+    SpecError
+        If a duration is not a multiple of that.
+    """
+    out: list[Piece] = []
+    begin = 0
+    begin_ps = 0.0
+    quantum = gromacs.STRIDE * run.dt_fs / 1000
+    for part in segments(waveform):
+        if isinstance(waveform, Sine):
+            steps = max(1, round(part.duration_ps / quantum)) * gromacs.STRIDE
+        else:
+            end = begin_ps + part.duration_ps
+            steps = steps_of(end, run, f"{waveform.kind}: end of a stretch of field") - begin
+        E0, omega, sigma = (float(f"{x:.12g}") for x in
+                            (part.E0_V_per_nm, part.omega_per_ps, part.sigma_ps))  # fmt: skip
+        t0 = round(begin_ps + part.t0_ps, 9) if sigma else 0.0
+        out.append((E0, omega, t0, sigma, steps) if E0 else (0.0, 0.0, 0.0, 0.0, steps))
+        begin += steps
+        begin_ps += part.duration_ps
+    return merged(out)
+
+
+def merged(history: Iterable[Piece]) -> tuple[Piece, ...]:
+    """Neighbours with the same field joined, empty ones dropped."""
+    out: list[Piece] = []
+    for piece in history:
+        if out and out[-1][:4] == piece[:4]:
+            out[-1] = (*piece[:4], out[-1][4] + piece[4])
+        elif piece[4]:
+            out.append(piece)
+    return tuple(out)
+
+
+def until(history: tuple[Piece, ...], step: int) -> tuple[Piece, ...]:
+    """The beginning of a history, up to a step."""
+    out: list[Piece] = []
+    for piece in history:
+        steps = min(piece[4], step)
+        if steps <= 0:
+            break
+        out.append((*piece[:4], steps))
+        step -= steps
+    return tuple(out)
+
+
+def length(history: tuple[Piece, ...]) -> int:
+    """Steps of a history."""
+    return sum(piece[4] for piece in history)
+
+
+def common_steps(a: tuple[Piece, ...], b: tuple[Piece, ...]) -> int:
+    """Steps over which two histories are the same."""
+    shared = 0
+    for p, q in zip(a, b, strict=False):
+        if p[:4] != q[:4]:
+            break
+        shared += min(p[4], q[4])
+        if p[4] != q[4]:
+            break
+    return shared
+
+
+def physics_key(system: BuiltSystem, run: RunSpec) -> str:
+    """Key of everything that all runs of a system with these settings share."""
+    return key("start", system.manifest["key"], gromacs.physics_options(system.spec, run), RELAX_PS)
+
+
+def system_runs(system: BuiltSystem) -> Path:
+    """``runs/<system>``: everything computed with a system."""
+    return system.dir.parent
+
+
+def start_segment(system: BuiltSystem, run: RunSpec) -> Segment:
+    """Minimisation and the first picoseconds; root of the equilibration."""
+    name = physics_key(system, run)
+    quantum = gromacs.STRIDE * run.dt_fs / 1000
+    return Segment(
+        dir=system_runs(system) / "equilibrium" / name,
+        key=name,
+        kind="start",
+        parent=None,
+        history=(),
+        start_step=-round(RELAX_PS / quantum) * gromacs.STRIDE,
+        end_step=0,
+        offset_steps=round(RELAX_PS / quantum) * gromacs.STRIDE,
+        dt_ps=run.dt_fs / 1000,
+        frame_steps=0,
+        seed=replica_seed(name, -1),
+    )
+
+
+def settle_segment(system: BuiltSystem, run: RunSpec, snapshot: Segment, replica: int) -> Segment:
+    """Fresh velocities on a snapshot and a few picoseconds at no field: a replica's root."""
+    steps = steps_of(run.settle_ps, run, "settle_ps")
+    seed = replica_seed(str(system.manifest["key"]), replica)
+    name = key("settle", snapshot.key, seed, steps)
+    return Segment(
+        dir=system_runs(system) / f"r{replica:03d}" / name,
+        key=name,
+        kind="settle",
+        parent=snapshot,
+        history=(),
+        start_step=-steps,
+        end_step=0,
+        offset_steps=steps,
+        dt_ps=run.dt_fs / 1000,
+        frame_steps=0,
+        seed=seed,
+        replica=replica,
+    )
+
+
+def grow(
+    root: Segment,
+    histories: Mapping[str, tuple[Piece, ...]],
+    *,
+    frame_steps: int,
+    chunk_steps: int,
+    known: Mapping[str, Mapping[str, Any]],
+) -> dict[str, list[Segment]]:
+    """The segments that lead from a root to the end of each history.
+
+    Cuts are made where the field changes, where two histories part, at the end of each
+    history, and at multiples of a chunk. What is already there is used as it was cut.
+
+    Parameters
+    ----------
+    root
+        A start or settle segment.
+    histories
+        Field histories by label.
+    frame_steps
+        Steps between frames at most; each segment uses the largest interval up to this
+        that has a frame at both of its ends.
+    chunk_steps
+        Longest segment.
+    known
+        Manifests of whole segments by key, as :func:`known_segments` returns.
+
+    Returns
+    -------
+    dict of str to list of Segment
+        Ways from the root (left out) to the end. Shared segments are the same objects.
+    """
+    kind: Kind = "equilibrium" if root.kind == "start" else "drive"
+    nodes: dict[str, Segment] = {root.key: root}
+
+    def node_key(history: tuple[Piece, ...], step: int) -> str:
+        return key(root.key, until(history, step)) if step else root.key
+
+    def node(history: tuple[Piece, ...], step: int, cuts: list[int]) -> Segment:
+        name = node_key(history, step)
+        if name in nodes:
+            return nodes[name]
+        earlier = max(c for c in cuts if c < step)
+        if name in known:
+            there = int(known[name]["start_step"])
+            if there == 0 or node_key(history, there) in known:
+                earlier = there
+        parent = node(history, earlier, cuts)
+        offset = root.offset_steps if kind == "drive" else 0
+        ends = math.gcd(earlier + offset, step + offset)
+        nodes[name] = Segment(
+            dir=root.dir.parent / name,
+            key=name,
+            kind=kind,
+            parent=parent,
+            history=until(history, step),
+            start_step=earlier,
+            end_step=step,
+            offset_steps=offset,
+            dt_ps=root.dt_ps,
+            frame_steps=max(d for d in range(1, frame_steps + 1) if ends % d == 0),
+            seed=root.seed,
+            replica=root.replica,
+        )
+        return nodes[name]
+
+    ends_known = {int(m["end_step"]) for m in known.values() if m.get("root") == root.key}
+    out = {}
+    for label, history in histories.items():
+        total = length(history)
+        cuts = {0, total, *range(chunk_steps, total, chunk_steps)}
+        at = 0
+        for piece in history:
+            at += piece[4]
+            cuts.add(at)
+        cuts |= {common_steps(history, other) for other in histories.values()}
+        cuts |= {e for e in ends_known if e < total and node_key(history, e) in known}
+        ordered = sorted(cuts)
+        for cut in ordered[1:]:
+            node(history, cut, ordered)
+        chain: list[Segment] = []
+        last: Segment | None = node(history, total, ordered)
+        while last is not None and last is not root:
+            chain.append(last)
+            last = last.parent
+        out[label] = chain[::-1]
+    return out
+
+
+# --- what is on disk --------------------------------------------------------------------
+
+
+def known_segments(directory: Path, *, frame_steps: int, stamp: str) -> dict[str, dict[str, Any]]:
+    """Manifests, by key, of the whole segments in a directory that serve the purpose.
+
+    Segments that do not are named in the log and left out: those damaged, those kept with
+    coarser frames than ``frame_steps``, and those reduced for another pore region or made
+    from other system files (``stamp``, see :func:`reduction_stamp`).
+    """
+    out: dict[str, dict[str, Any]] = {}
+    if not directory.is_dir():
+        return out
+    for path in sorted(directory.iterdir()):
+        if path.name.startswith(".") or not path.is_dir():
+            continue
+        try:
+            manifest = read_manifest(path)
+        except RunError as error:
+            log.warning("%s; it will be computed again where it is needed", error)
+            continue
+        why = unfit(manifest, frame_steps, stamp)
+        if why:
+            log.info("%s %s", path, why)
+        else:
+            out[path.name] = manifest
+    return out
+
+
+def unfit(manifest: Mapping[str, Any], frame_steps: int, stamp: str) -> str | None:
+    """Why a whole segment does not serve the purpose, if it does not."""
+    if manifest["kind_of_run"] in FRESH:
+        return None
+    if manifest["frame_steps"] > frame_steps:
+        return (
+            f"kept frames every {manifest['frame_ps']:g} ps, coarser than is asked for now; "
+            "it has to be run again for finer ones"
+        )
+    if manifest["stamp"] != stamp:
+        return (
+            "was reduced for another pore region or made from other system files; it has to be "
+            "run again"
+        )
+    return None
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """A segment's manifest, after checking that its files are there with their sizes.
+
+    Raises
+    ------
+    RunError
+        If the segment is damaged.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((directory / "manifest.json").read_text("utf-8"))
+        files = manifest["files"]
+        for name, about in files.items():
+            found = (directory / name).stat().st_size
+            if found != about["bytes"]:
+                raise RunError(
+                    f"segment {directory} is damaged: {name} has {found} bytes and its manifest "
+                    f"says {about['bytes']}"
+                )
+        if manifest["key"] != directory.name:
+            raise RunError(f"segment {directory} holds the manifest of {manifest['key']}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"segment {directory} is damaged: {error!r}") from error
+    return manifest
+
+
+def check_state(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Compare a segment's checkpoint with its checksum, before continuing from it.
+
+    Raises
+    ------
+    RunError
+        If it is damaged.
+    """
+    if _sha256(directory / "state.cpt") != manifest["files"]["state.cpt"]["sha256"]:
+        raise RunError(f"segment {directory} is damaged: state.cpt does not match its checksum")
+
+
+def reduction_stamp(system: BuiltSystem, run: RunSpec) -> str:
+    """Hash of what a series depends on besides its molecular dynamics' key."""
+    return key(system.manifest["files"], run.pore_half_length_nm, run.pore_radius_nm)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# --- making one -------------------------------------------------------------------------
+
+Reduce = Callable[[Segment, Path, Path], None]
+"""Reduces a segment's trajectory (second) to its series (third)."""
+
+
+@dataclass
+class Engine:
+    """What making segments needs."""
+
+    system: BuiltSystem
+    run: RunSpec
+    gmx: gromacs.Gmx
+    reduce: Reduce
+    stop: gromacs.Stop = field(default_factory=gromacs.Stop)
+    keep_trajectory: bool = False
+    say: Callable[[str], None] = log.warning
+
+
+@dataclass
+class Claim:
+    """A segment held by this process, its dynamics done or not."""
+
+    segment: Segment
+    descriptor: int
+    whole: bool
+
+    def release(self) -> None:
+        """Let others have it."""
+        os.close(self.descriptor)
+
+
+def claim(engine: Engine, segment: Segment) -> Claim | None:
+    """Hold a segment, waiting for another process that makes it; None if stopped.
+
+    The lock belongs to the open file, which mdrun inherits: an mdrun that outlives its
+    driver keeps its directory to itself.
+    """
+    segment.dir.parent.mkdir(parents=True, exist_ok=True)
+    lock = segment.dir.with_name(f".{segment.dir.name}.lock")
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    waited = 0.0
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if engine.stop.reason is not None:
+                os.close(descriptor)
+                return None
+            if abs(waited - 2.0) < 0.05:
+                holder = lock.read_text(errors="replace").strip()
+                engine.say(f"segment {segment.dir} is being made by {holder}; waiting for it")
+            time.sleep(0.1)
+            waited += 0.1
+    os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}".ljust(60).encode(), 0)
+    whole = False
+    if segment.dir.is_dir():
+        try:
+            manifest = read_manifest(segment.dir)
+        except RunError as error:
+            engine.say(f"{error}; computing it again")
+        else:
+            stamp = reduction_stamp(engine.system, engine.run)
+            whole = unfit(manifest, segment.frame_steps, stamp) is None
+    return Claim(segment, descriptor, whole)
+
+
+def simulate(engine: Engine, held: Claim, flags: list[str]) -> bool:
+    """Do the molecular dynamics of a claimed segment; False if stopped on the way.
+
+    A half-finished one continues from mdrun's own checkpoint, if that is valid.
+
+    Raises
+    ------
+    GromacsError
+        If GROMACS fails.
+    RunError
+        If a file cannot be written.
+    """
+    try:
+        if held.segment.kind == "start":
+            return _minimise_and_relax(engine, held, flags)
+        return _continue(engine, held, flags)
+    except OSError as error:
+        raise RunError(
+            f"segment {held.segment.dir} cannot be written: {error.strerror or error}; free space "
+            "or set JANUS_PORE_RUNS to another place; the same command continues"
+        ) from error
+
+
+def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
+    segment, partial = held.segment, held.segment.partial
+    options = segment_options(engine, segment)
+    plan = {"mdp": options, "parent": segment.parent.key if segment.parent else None}
+    if _read_json(partial / "plan.json") != plan:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        if segment.parent is not None:
+            _link_state(segment.parent, partial / "start.cpt")
+        _run_input(engine, segment, options)
+        _write_json(partial / "plan.json", plan)
+    if (partial / "done.json").exists():
+        return True
+    checkpoint = _valid_checkpoint(engine, segment)
+    if checkpoint is None:
+        for stale in (*partial.glob("md.*"), *partial.glob("state*.cpt")):
+            stale.unlink()
+        checkpoint = None if segment.kind in FRESH or _begins(segment) else "start.cpt"
+    arguments = [*MDRUN, *flags, *(("-cpi", checkpoint) if checkpoint else ())]
+    last = segment.end_step + segment.offset_steps
+    began = time.time()
+    if not gromacs.mdrun(
+        engine.gmx, arguments, cwd=partial, stop=engine.stop, last_step=last,
+        keep_open=(held.descriptor,),
+    ):  # fmt: skip
+        return False
+    _write_json(partial / "done.json", _used(partial, began))
+    return True
+
+
+def _minimise_and_relax(engine: Engine, held: Claim, flags: list[str]) -> bool:
+    """Steepest descent, then v-rescale from Maxwell velocities: seconds, never resumed."""
+    segment, partial = held.segment, held.segment.partial
+    if (partial / "done.json").exists():
+        return True
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    built = engine.system
+    files = {"top": built.top, "ndx": built.ndx}
+    gromacs.grompp(
+        engine.gmx, gromacs.minimise_options(built.spec), conf=built.gro,
+        tpr=partial / "minimise.tpr", **files,
+    )  # fmt: skip
+    began = time.time()
+    minimise = ["-s", "minimise.tpr", "-deffnm", "minimise", "-c", "minimised.g96", *flags]
+    if not gromacs.mdrun(
+        engine.gmx, minimise, cwd=partial, stop=engine.stop, keep_open=(held.descriptor,)
+    ):
+        return False
+    gromacs.grompp(
+        engine.gmx, segment_options(engine, segment), conf=partial / "minimised.g96",
+        reference=built.gro, tpr=partial / "segment.tpr", **files,
+    )  # fmt: skip
+    if not gromacs.mdrun(
+        engine.gmx, [*MDRUN, *flags], cwd=partial, stop=engine.stop, last_step=segment.steps,
+        keep_open=(held.descriptor,),
+    ):  # fmt: skip
+        return False
+    _write_json(partial / "done.json", _used(partial, began))
+    return True
+
+
+def segment_options(engine: Engine, segment: Segment) -> dict[str, str]:
+    """All mdp options of a segment."""
+    run, spec = engine.run, engine.system.spec
+    energy = round(ENERGY_PS / segment.dt_ps / gromacs.STRIDE) or 1
+    few = max(1, segment.steps // gromacs.STRIDE // 10)
+    options = {
+        **gromacs.physics_options(spec, run),
+        **gromacs.list_options(spec),
+        **gromacs.output_options(segment.frame_steps, min(energy, few) * gromacs.STRIDE),
+        "tinit": f"{-segment.offset_steps * segment.dt_ps:.10g}",
+        "nsteps": str(segment.end_step + segment.offset_steps),
+    }
+    if segment.kind == "start":
+        options |= {"tcoupl": "v-rescale"}
+    if segment.kind in FRESH:
+        options |= {"gen-vel": "yes", "gen-temp": options["ref-t"], "gen-seed": str(segment.seed)}
+    else:
+        options |= {"gen-vel": "no", "continuation": "yes"}
+    if options["tcoupl"] == "v-rescale":
+        options["ld-seed"] = str(segment.seed)
+    if segment.history and segment.history[-1][0]:
+        options |= mdp_options(segment.field, segment.start_ps)
+    return options
+
+
+def _begins(segment: Segment) -> bool:
+    """Whether a segment is the first of the equilibration, with a thermostat of its own."""
+    return segment.kind == "equilibrium" and segment.start_step == 0
+
+
+def _run_input(engine: Engine, segment: Segment, options: Mapping[str, str]) -> None:
+    """The segment's tpr. Those that continue a checkpoint are shared between replicas."""
+    built, partial = engine.system, segment.partial
+    inputs = {"conf": built.gro, "top": built.top, "ndx": built.ndx}
+    target = partial / "segment.tpr"
+    if segment.kind in FRESH or _begins(segment):
+        gromacs.grompp(engine.gmx, options, tpr=target, state=partial / "start.cpt", **inputs)
+        return
+    shelf = system_runs(built) / "tpr"
+    shared = shelf / f"{key(options, built.manifest['files'], engine.gmx.version)}.tpr"
+    if not shared.exists():
+        shelf.mkdir(exist_ok=True)
+        gromacs.grompp(engine.gmx, options, tpr=target, **inputs)
+        temporary = shelf / f".{segment.key}-{os.getpid()}.tpr"
+        shutil.copyfile(target, temporary)
+        temporary.replace(shared)
+        target.unlink()
+    _link(shared, target)
+
+
+def _link_state(parent: Segment, target: Path) -> None:
+    """Link a parent's last checkpoint, which moves when the parent is finished."""
+    for _ in range(100):
+        for place in (parent.dir, parent.partial):
+            try:
+                _link(place / "state.cpt", target)
+            except FileNotFoundError:
+                continue
+            return
+        time.sleep(0.02)
+    raise RunError(
+        f"segment {parent.dir} has no state.cpt to continue from; the same command makes it again"
+    )
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+
+
+def _valid_checkpoint(engine: Engine, segment: Segment) -> str | None:
+    """The newest whole checkpoint of a half-finished segment that lies within it."""
+    for name in ("state.cpt", "state_prev.cpt"):
+        path = segment.partial / name
+        if not path.exists():
+            continue
+        try:
+            step = checkpoint_step(engine.gmx, path)
+        except GromacsError:
+            engine.say(f"checkpoint {path} is damaged; trying the one before")
+            continue
+        first = segment.start_step + segment.offset_steps
+        if first <= step <= segment.end_step + segment.offset_steps:
+            return name
+    return None
+
+
+def checkpoint_step(gmx: gromacs.Gmx, path: Path) -> int:
+    """Step of a checkpoint, read with everything else in it.
+
+    Raises
+    ------
+    GromacsError
+        If the file is damaged.
+    """
+    for line in gmx.run(["dump", "-cp", path.name], cwd=path.parent).splitlines():
+        if line.startswith("step = "):
+            return int(line.split("=")[1])
+    raise GromacsError(f"checkpoint {path} names no step; it is damaged")
+
+
+def _used(partial: Path, began: float) -> dict[str, Any]:
+    path = gromacs.latest_log(partial)
+    text = path.read_text(errors="replace") if path else ""
+    used = gromacs.hardware_used(text)
+    return {"used": used, "wall_s": round(time.time() - began, 3)}
+
+
+def finish(engine: Engine, held: Claim) -> None:
+    """Reduce a claimed segment's trajectory, write its manifest, put it in its place.
+
+    Raises
+    ------
+    MeasureError
+        If the trajectory is damaged or the series cannot be written.
+    RunError
+        If a file cannot be written.
+    """
+    segment, partial = held.segment, held.segment.partial
+    try:
+        series = [] if segment.kind in FRESH else [_reduce(engine, segment)]
+        kept = [partial / "state.cpt", partial / "segment.tpr", *series]
+        kept += sorted(partial.glob("md*.edr"))
+        if engine.keep_trajectory and series:
+            kept.append(partial / "trajectory.xtc")
+        done = _read_json(partial / "done.json") or {}
+        manifest = segment_manifest(engine, segment, done)
+        manifest["files"] = {
+            p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)}
+            for p in kept
+            if p.suffix in (".cpt", ".nc")
+        } | {p.name: {"bytes": p.stat().st_size} for p in kept if p.suffix not in (".cpt", ".nc")}
+        for path in partial.iterdir():
+            if path not in kept:
+                path.unlink()
+        _write_json(partial / "manifest.json", manifest)
+        if segment.dir.is_dir():
+            old = segment.dir.with_name(f".{segment.dir.name}.old")
+            shutil.rmtree(old, ignore_errors=True)
+            segment.dir.rename(old)
+            partial.rename(segment.dir)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            partial.rename(segment.dir)
+    except OSError as error:
+        raise RunError(
+            f"segment {segment.dir} cannot be finished: {error.strerror or error}; free space or "
+            "set JANUS_PORE_RUNS to another place; the same command continues"
+        ) from error
+
+
+def _reduce(engine: Engine, segment: Segment) -> Path:
+    """Series of a segment from its trajectory, which a restart leaves in several parts."""
+    partial = segment.partial
+    parts = sorted(partial.glob("md.part*.xtc"))
+    whole = partial / "trajectory.xtc"
+    if len(parts) > 1:
+        # Where parts overlap the later one, which continued from the checkpoint, counts.
+        engine.gmx.run(["trjcat", "-f", *(p.name for p in parts), "-o", whole.name], cwd=partial)
+    elif parts:
+        _link(parts[0], whole) if not whole.exists() else None
+    engine.reduce(segment, whole, partial / "series.nc")
+    return partial / "series.nc"
+
+
+def segment_manifest(engine: Engine, segment: Segment, done: Mapping[str, Any]) -> dict[str, Any]:
+    """What a segment is and how it was made."""
+    return {
+        "kind": "segment",
+        "kind_of_run": segment.kind,
+        "key": segment.key,
+        "root": _root(segment).key,
+        "parent": segment.parent.key if segment.parent else None,
+        "system_key": engine.system.manifest["key"],
+        "replica": segment.replica,
+        "seed": segment.seed,
+        "field": {
+            "E0_V_per_nm": segment.field.E0_V_per_nm,
+            "omega_per_ps": segment.field.omega_per_ps,
+            "t0_ps": segment.field.t0_ps,
+            "sigma_ps": segment.field.sigma_ps,
+        },
+        "history": segment.history,
+        "start_ps": round(segment.start_ps, 9),
+        "duration_ps": round(segment.duration_ps, 9),
+        "start_step": segment.start_step,
+        "end_step": segment.end_step,
+        "frame_ps": round(segment.frame_steps * segment.dt_ps, 9),
+        "frame_steps": segment.frame_steps,
+        "stamp": reduction_stamp(engine.system, engine.run),
+        "run": engine.run.model_dump(mode="json"),
+        "hardware": done.get("used", {}),
+        "wall_s": done.get("wall_s"),
+        "ns_per_day": (done.get("used") or {}).get("ns_per_day"),
+        "provenance": provenance(engine.gmx),
+    }
+
+
+def _root(segment: Segment) -> Segment:
+    while segment.kind not in FRESH and segment.parent is not None:
+        segment = segment.parent
+    return segment
+
+
+def provenance(gmx: gromacs.Gmx) -> dict[str, Any]:
+    """Software that made a result."""
+    return {**_software(), "gmx_version": gmx.report}
+
+
+@cache
+def _software() -> dict[str, Any]:
+    def version(name: str) -> str | None:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return None
+
+    names = ("numpy", "scipy", "xarray", "netCDF4", "MDAnalysis", "pydantic", "gmxapi")
+    return {
+        "janus_pore": __version__,
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in names},
+        "platform": platform.platform(),
+    }
+
+
+def git_commit() -> str | None:
+    """Commit of the clone, with ``+`` if tracked files were changed."""
+    try:
+        root = paths.project_root()
+        commands = (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        commit, changed = (
+            subprocess.run(
+                ["git", "-C", str(root), *c], capture_output=True, text=True, check=True, timeout=30
+            ).stdout.strip()
+            for c in commands
+        )
+    except (OSError, subprocess.SubprocessError, JanusPoreError):
+        return None
+    return commit + ("+" if changed else "")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _write_json(path: Path, data: Any) -> None:
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
