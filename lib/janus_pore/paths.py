@@ -2,8 +2,8 @@
 
 Everything the project computes goes under two roots: ``runs/`` (systems and MD, large,
 reusable) and ``results/`` and ``report/`` (executed notebooks and pages). Set
-``JANUS_PORE_RUNS`` to keep ``runs/`` elsewhere. Software built once per machine lies in
-the user's cache, outside the clone.
+``JANUS_PORE_RUNS`` to keep ``runs/`` elsewhere, ``JANUS_PORE_RESULTS`` for ``results/``.
+Software built once per machine lies in the user's cache, outside the clone.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ def runs_dir() -> Path:
 
 
 def results_dir() -> Path:
-    """Executed notebooks and their figures, one directory per profile."""
-    return project_root() / "results"
+    """Executed notebooks and figures by profile: ``$JANUS_PORE_RESULTS``, else ``results/``."""
+    override = os.environ.get("JANUS_PORE_RESULTS")
+    return Path(override).expanduser().resolve() if override else project_root() / "results"
 
 
 def report_dir() -> Path:

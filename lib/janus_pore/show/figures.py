@@ -1,0 +1,1109 @@
+"""One function per figure: arrays in, a matplotlib figure out, no file read.
+
+Colours are Okabe and Ito's (Color Universal Design, 2008), told apart with every kind of
+colour vision; the sweep's direction is also a line style and a marker. Fields on the axes
+are those of the reference box (:attr:`janus_pore.spec.Profile.reference_length_x_nm`), and
+the second axis is the voltage V = E·Lx, the same in every box.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from numpy.typing import ArrayLike, NDArray
+
+from ..measure.statistics import Band
+
+FloatArray = NDArray[np.float64]
+P = ParamSpec("P")
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#666666"
+
+SINGLE_IN, DOUBLE_IN = 3.35, 6.9
+"""Widths of one and two columns of a journal page, in inches."""
+
+STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 3.5,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.direction": "out",
+    "ytick.direction": "out",
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "figure.dpi": 110,
+    "savefig.dpi": 220,
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+}
+
+SPECIES_COLOUR = {"K": PURPLE, "Cl": GREEN}
+SPECIES_NAME = {"K": "K⁺", "Cl": "Cl⁻"}
+ESTIMATOR_COLOUR = {"box": BLUE, "pore": ORANGE, "crossings": GREEN}
+ESTIMATOR_NAME = {
+    "box": "whole box",
+    "pore": "pore slab",
+    "crossings": "mid-plane crossings",
+}
+DIRECTIONS = ("forward", "reverse")
+DIRECTION_LOOK: dict[str, dict[str, Any]] = {
+    "forward": {"color": BLUE, "linestyle": "-", "marker": "o", "markerfacecolor": BLUE},
+    "reverse": {"color": VERMILLION, "linestyle": "--", "marker": "s", "markerfacecolor": "white"},
+}
+DIRECTION_NAME = {"forward": "forward, |E| rising", "reverse": "reverse, |E| falling"}
+
+HALO = [withStroke(linewidth=2.2, foreground="white")]
+
+ATOM_COLOUR = {
+    "Se": ORANGE,
+    "Mo": BLUE,
+    "S": YELLOW,
+    "K": PURPLE,
+    "Cl": GREEN,
+    "O": VERMILLION,
+    "H": "#F5F5F5",
+    "water": "#BFDDEE",
+}
+ATOM_RADIUS_NM = {
+    "Se": 0.150,
+    "Mo": 0.125,
+    "S": 0.140,
+    "K": 0.150,
+    "Cl": 0.180,
+    "O": 0.090,
+    "H": 0.060,
+    "water": 0.070,
+}
+"""Drawn sizes, chosen to be told apart; they are not the radii of the force field."""
+
+E_LABEL = "field E (V/nm)"
+V_LABEL = "voltage V = E·Lx (V)"
+
+
+class Curve(NamedTuple):
+    """Points with their intervals: equal-length arrays; NaN where there is no interval."""
+
+    x: FloatArray
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+    @classmethod
+    def of(cls, x: ArrayLike, band: Band) -> Curve:
+        """A measured band over its positions."""
+        return cls(np.asarray(x, float), band.value, band.low, band.high)
+
+    @classmethod
+    def bare(cls, x: ArrayLike, value: ArrayLike) -> Curve:
+        """Points without an interval."""
+        x, value = np.asarray(x, float), np.asarray(value, float)
+        return cls(x, value, np.full_like(value, np.nan), np.full_like(value, np.nan))
+
+
+class Atoms(NamedTuple):
+    """What a picture of the system needs.
+
+    ``positions_nm`` (n, 3); ``kind`` (n,) of :data:`ATOM_COLOUR`'s names, where water of
+    the reservoirs is ``water`` and that of the pore is ``O`` and ``H``; ``box_nm`` (3,);
+    ``centre_yz_nm`` (2,) the pore's axis; water molecules are whole.
+    """
+
+    positions_nm: FloatArray
+    kind: NDArray[np.str_]
+    box_nm: FloatArray
+    centre_yz_nm: FloatArray
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Run a drawing function under :data:`STYLE`, leaving the reader's settings alone."""
+    style: Any = STYLE
+
+    @functools.wraps(draw)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(style):
+            return draw(*args, **kwargs)
+
+    return inner
+
+
+def _figure(width_in: float, height_in: float) -> Figure:
+    return Figure(figsize=(width_in, height_in), layout="constrained")
+
+
+def _note(figure: Figure, note: str) -> None:
+    """A line under the axes saying what the figure rests on."""
+    if note:
+        figure.supxlabel(note, fontsize=6.5, color=GREY, x=0.01, ha="left")
+
+
+def _zero(ax: Axes) -> None:
+    ax.axhline(0, color="#BBBBBB", linewidth=0.6, zorder=0)
+
+
+def _voltage_axis(ax: Axes, length_x_nm: float) -> None:
+    top = ax.secondary_xaxis(
+        "top",
+        functions=(
+            lambda e: np.asarray(e, float) * length_x_nm,
+            lambda v: np.asarray(v, float) / length_x_nm,
+        ),
+    )
+    top.set_xlabel(V_LABEL, fontsize=7, color=GREY)
+    top.tick_params(labelsize=6.5, colors=GREY)
+    top.spines["top"].set_color(GREY)
+
+
+def _draw(ax: Axes, curve: Curve, *, band: bool = True, **look: Any) -> None:
+    """A line through the points and its interval as a band."""
+    ax.plot(curve.x, curve.value, **look)
+    if band and np.isfinite(curve.low).any():
+        ax.fill_between(curve.x, curve.low, curve.high, color=look["color"], alpha=0.18, lw=0)
+
+
+def _errorbars(ax: Axes, curve: Curve, **look: Any) -> None:
+    reach = np.nan_to_num(np.abs([curve.value - curve.low, curve.high - curve.value]))
+    ax.errorbar(curve.x, curve.value, yerr=reach, capsize=2, elinewidth=0.9, **look)
+
+
+def _arrow(ax: Axes, curve: Curve, colour: str, *, outward: bool) -> None:
+    """Arrow heads along a sweep, at the middle of each branch, in the direction of time."""
+    for sign in (1.0, -1.0):
+        branch = np.flatnonzero((np.sign(curve.x) == sign) & np.isfinite(curve.value))
+        if branch.size < 3:
+            continue
+        order = branch[np.argsort(np.abs(curve.x[branch]))]
+        middle = order.size // 2
+        a, b = order[middle - 1], order[middle]
+        if not outward:
+            a, b = b, a
+        ax.annotate(
+            "",
+            xy=(curve.x[b], curve.value[b]),
+            xytext=(curve.x[a], curve.value[a]),
+            arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 0, "mutation_scale": 11},
+        )
+
+
+# --- the system -----------------------------------------------------------------------
+
+
+def render_spheres(
+    centres_nm: FloatArray,
+    depth_nm: FloatArray,
+    radii_nm: FloatArray,
+    colours: FloatArray,
+    extent_nm: tuple[float, float, float, float],
+    *,
+    pixels_per_nm: float = 110.0,
+) -> FloatArray:
+    """Draw shaded spheres in parallel projection with a depth buffer.
+
+    Parameters
+    ----------
+    centres_nm
+        Horizontal and vertical coordinates, shape (n, 2), nm.
+    depth_nm
+        Distance towards the viewer, shape (n,), nm; larger hides smaller.
+    radii_nm, colours
+        Shapes (n,) and (n, 3); colours as red, green, blue in 0 to 1.
+    extent_nm
+        Left, right, bottom, top of the picture, nm.
+    pixels_per_nm
+        Resolution of the result; drawn at twice that and averaged, which smooths edges.
+
+    Returns
+    -------
+    FloatArray
+        Picture (height, width, 4) with row 0 at the top, transparent where empty.
+    """
+    left, right, bottom, top = extent_nm
+    scale = 2 * pixels_per_nm
+    width = 2 * max(1, round((right - left) * pixels_per_nm))
+    height = 2 * max(1, round((top - bottom) * pixels_per_nm))
+    picture = np.zeros((height, width, 3))
+    buffer = np.full((height, width), -np.inf)
+    light = np.array([-0.45, 0.55, 0.70])
+    light /= np.linalg.norm(light)
+    nearest, farthest = (depth_nm.max(), depth_nm.min()) if depth_nm.size else (0.0, 0.0)
+    for centre, depth, radius, colour in zip(centres_nm, depth_nm, radii_nm, colours, strict=True):
+        u, v, r = (centre[0] - left) * scale, (top - centre[1]) * scale, radius * scale
+        columns = slice(max(0, int(u - r)), min(width, int(u + r) + 2))
+        rows = slice(max(0, int(v - r)), min(height, int(v + r) + 2))
+        if columns.start >= columns.stop or rows.start >= rows.stop:
+            continue
+        du = (np.arange(columns.start, columns.stop) + 0.5 - u)[None, :] / r
+        dv = -(np.arange(rows.start, rows.stop) + 0.5 - v)[:, None] / r
+        lift = 1 - du**2 - dv**2
+        up = np.sqrt(np.clip(lift, 0, None))
+        seen = (lift > 0) & (depth + radius * up > buffer[rows, columns])
+        if not seen.any():
+            continue
+        shade = np.clip(du * light[0] + dv * light[1] + up * light[2], 0, 1)
+        lit = colour * (0.52 + 0.48 * shade)[..., None] + 0.30 * (shade**24)[..., None]
+        haze = 0.35 * (nearest - depth) / max(nearest - farthest, 1e-9)
+        lit = np.clip(lit, 0, 1) * (1 - haze) + haze
+        # a darker rim parts spheres of one colour
+        lit = lit * np.where(lift < 0.14, 0.55, 1.0)[..., None]
+        picture[rows, columns][seen] = lit[seen]
+        buffer[rows, columns][seen] = (depth + radius * up)[seen]
+    full = np.concatenate([picture, np.isfinite(buffer)[..., None]], axis=2)
+    full[..., :3] *= full[..., 3:]
+    small: FloatArray = full.reshape(height // 2, 2, width // 2, 2, 4).mean(axis=(1, 3))
+    small[..., :3] /= np.maximum(small[..., 3:], 1e-9)
+    return small
+
+
+def _colours(kinds: NDArray[np.str_]) -> FloatArray:
+    table = {kind: mpl.colors.to_rgb(colour) for kind, colour in ATOM_COLOUR.items()}
+    return np.array([table[str(k)] for k in kinds]).reshape(-1, 3)
+
+
+def _radii(kinds: NDArray[np.str_]) -> FloatArray:
+    return np.array([ATOM_RADIUS_NM[str(k)] for k in kinds])
+
+
+def _scale_bar(ax: Axes, left: float, bottom: float, length_nm: float = 1.0) -> None:
+    ax.plot(
+        [left, left + length_nm],
+        [bottom, bottom],
+        color="black",
+        lw=2,
+        solid_capstyle="butt",
+        path_effects=HALO,
+    )
+    ax.text(
+        left + length_nm / 2,
+        bottom + 0.03,
+        f"{length_nm:g} nm",
+        ha="center",
+        va="bottom",
+        path_effects=HALO,
+    )
+
+
+def _axes_cross(ax: Axes, left: float, bottom: float, across: str, up: str) -> None:
+    """Two small arrows naming the directions of the picture."""
+    for dx, dy, name in ((0.4, 0, across), (0, 0.4, up)):
+        ax.annotate(
+            "",
+            xy=(left + dx, bottom + dy),
+            xytext=(left, bottom),
+            arrowprops={
+                "arrowstyle": "->",
+                "lw": 1.1,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "path_effects": HALO,
+            },
+        )
+        ax.text(
+            left + 1.25 * dx,
+            bottom + 1.25 * dy,
+            name,
+            ha="center",
+            va="center",
+            path_effects=HALO,
+        )
+
+
+def _picture(
+    ax: Axes,
+    atoms: Atoms,
+    axes: tuple[int, int, int],
+    extent: tuple[float, float, float, float],
+    shown: NDArray[np.bool_],
+    colours: FloatArray | None = None,
+) -> None:
+    """Render the shown atoms; ``axes`` are those across, up, and towards the viewer."""
+    across, up, towards = axes
+    # seen so that across × up points at the viewer
+    handed = 1.0 if (across, up, towards) in ((0, 1, 2), (1, 2, 0), (2, 0, 1)) else -1.0
+    picked = atoms.positions_nm[shown]
+    colours = _colours(atoms.kind) if colours is None else colours
+    image = render_spheres(
+        picked[:, [across, up]],
+        handed * picked[:, towards],
+        _radii(atoms.kind[shown]),
+        colours[shown],
+        extent,
+    )
+    ax.imshow(image, extent=extent, interpolation="antialiased", aspect="equal")
+    ax.set(xlim=extent[:2], ylim=extent[2:])
+    ax.set_axis_off()
+
+
+def _legend_of_atoms(ax: Axes, kinds: Sequence[str]) -> None:
+    names = {"K": "K⁺", "Cl": "Cl⁻", "O": "pore water", "water": "water"}
+    handles = [
+        mpl.lines.Line2D(
+            [], [], marker="o", ls="", ms=6, mec="#555555", mew=0.5, color=ATOM_COLOUR[k]
+        )
+        for k in kinds
+    ]
+    ax.legend(
+        handles,
+        [names.get(k, k) for k in kinds],
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.01),
+        ncols=len(kinds),
+        handletextpad=0.1,
+        columnspacing=0.9,
+    )
+
+
+def _recentred(atoms: Atoms) -> Atoms:
+    """The same atoms with the pore in the middle of the y-z plane, wrapped by molecule.
+
+    Water is three atoms in a row; wrapping its oxygen and moving the hydrogens along
+    keeps molecules whole.
+    """
+    positions = atoms.positions_nm.copy()
+    leader = np.arange(len(positions))
+    water = np.flatnonzero((atoms.kind == "water") | (atoms.kind == "O") | (atoms.kind == "H"))
+    leader[water] = water.reshape(-1, 3)[:, :1].repeat(3, axis=1).ravel()
+    shift = np.array([0.0, *(atoms.box_nm[1:] / 2 - atoms.centre_yz_nm)])
+    moved = positions[leader] + shift
+    positions += shift - np.floor(moved / atoms.box_nm) * atoms.box_nm
+    return atoms._replace(positions_nm=positions, centre_yz_nm=atoms.box_nm[1:] / 2)
+
+
+@styled
+def scene(atoms: Atoms, time_ps: ArrayLike, field_V_per_nm: ArrayLike, *, note: str = "") -> Figure:
+    """Fig. 1A: the system from the side and from the top, and the field's waveform.
+
+    Parameters
+    ----------
+    atoms
+        The built system.
+    time_ps, field_V_per_nm
+        Waveform, shape (n,), as applied to this box.
+    note
+        What the figure rests on, written beneath it.
+
+    Returns
+    -------
+    Figure
+        Side view: the far half of the membrane and the liquid within 0.5 nm of the
+        pore's axis, one ball per reservoir molecule. Top view: along +x, from the Se
+        side, without the reservoirs.
+    """
+    atoms = _recentred(atoms)
+    box, z0 = atoms.box_nm, atoms.centre_yz_nm[1]
+    x, _, z = atoms.positions_nm.T
+    picture_in = box[1] * (DOUBLE_IN - 0.5) / (box[0] + box[2])
+    figure = _figure(DOUBLE_IN, picture_in + 2.1)
+    grid = figure.add_gridspec(2, 2, width_ratios=[box[0], box[2]], height_ratios=[picture_in, 0.9])
+    side, top, wave = (
+        figure.add_subplot(grid[0, 0]),
+        figure.add_subplot(grid[0, 1]),
+        figure.add_subplot(grid[1, :]),
+    )
+    membrane = np.isin(atoms.kind, ["Se", "Mo", "S"])
+    shown = np.where(membrane, (z < z0) & (z > z0 - 1.0), np.abs(z - z0) < 0.5)
+    reservoir = np.flatnonzero(atoms.kind == "water")
+    shown[reservoir.reshape(-1, 3)[:, 1:]] = False  # one ball per reservoir molecule
+    _picture(side, atoms, (0, 1, 2), (0.0, box[0], 0.0, box[1]), shown)
+    side.set_title("side, cut open through the pore")
+    _axes_cross(side, 0.15, 0.15, "x", "y")
+    side.annotate(
+        "",
+        xy=(0.90 * box[0], 1.05 * box[1]),
+        xytext=(0.72 * box[0], 1.05 * box[1]),
+        annotation_clip=False,
+        arrowprops={"arrowstyle": "-|>", "color": VERMILLION, "lw": 1.6},
+    )
+    side.text(0.91 * box[0], 1.05 * box[1], "E > 0", color=VERMILLION, va="center", fontsize=7.5)
+    _legend_of_atoms(side, ["Se", "Mo", "S", "K", "Cl", "O", "water"])
+    near = np.isin(atoms.kind, ["O", "H"]) | (
+        np.isin(atoms.kind, ["K", "Cl"]) & (np.abs(x - box[0] / 2) < 0.4)
+    )
+    _picture(top, atoms, (2, 1, 0), (0.0, box[2], 0.0, box[1]), membrane | near)
+    top.set_title("top, from the Se side")
+    _axes_cross(top, 0.15, 0.15, "z", "y")
+    _scale_bar(top, box[2] - 1.15, 0.1)
+    wave.plot(time_ps, field_V_per_nm, color=VERMILLION)
+    _zero(wave)
+    wave.set(xlabel="time (ps)", ylabel="applied E (V/nm)", xlim=(0, np.max(time_ps)))
+    _note(figure, note)
+    return figure
+
+
+@styled
+def pore_water(
+    atoms: Atoms,
+    dipole: FloatArray,
+    *,
+    field_V_per_nm: float,
+    note: str = "",
+) -> Figure:
+    """Fig. 2A: pore water coloured by the direction of its dipole, beside the membrane.
+
+    Parameters
+    ----------
+    atoms
+        One frame.
+    dipole
+        Dipole vectors of the pore's water molecules in the order of the ``O`` atoms, any
+        unit, shape (m, 3).
+    field_V_per_nm
+        Field applied when the frame was taken.
+    note
+        What the figure rests on.
+    """
+    atoms = _recentred(atoms)
+    box, (y0, z0) = atoms.box_nm, atoms.centre_yz_nm
+    x, y, z = atoms.positions_nm.T
+    inside = atoms.kind == "O"
+    cosine = dipole[:, 0] / np.maximum(np.hypot(dipole[:, 0], dipole[:, 1]), 1e-12)
+    scale = mpl.colors.LinearSegmentedColormap.from_list("along", [PURPLE, "#EEEEEE", GREEN])
+    norm = mpl.colors.Normalize(-1, 1)
+    colours = _colours(atoms.kind)
+    colours[inside] = scale(norm(cosine))[:, :3]
+    half = 0.85
+    extent = (box[0] / 2 - half, box[0] / 2 + half, y0 - half, y0 + half)
+    figure = _figure(SINGLE_IN, 3.3)
+    ax = figure.add_subplot()
+    wall = np.isin(atoms.kind, ["Se", "Mo", "S"]) & (z < z0) & (z > z0 - 0.9)
+    water = np.isin(atoms.kind, ["O", "H"])
+    _picture(ax, atoms, (0, 1, 2), extent, wall | water, colours)
+    along = dipole[:, :2] / np.maximum(np.linalg.norm(dipole, axis=1, keepdims=True), 1e-12)
+    ax.quiver(
+        x[inside] - 0.11 * along[:, 0],
+        y[inside] - 0.11 * along[:, 1],
+        0.22 * along[:, 0],
+        0.22 * along[:, 1],
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        width=0.009,
+        color="black",
+    )
+    _axes_cross(ax, extent[0] + 0.08, extent[2] + 0.08, "x", "y")
+    _scale_bar(ax, extent[1] - 0.58, extent[2] + 0.05, 0.5)
+    ax.set_title(f"pore water at E = {field_V_per_nm:+.2f} V/nm applied")
+    bar = figure.colorbar(
+        mpl.cm.ScalarMappable(norm, scale), ax=ax, shrink=0.7, ticks=[-1, 0, 1], pad=0.02
+    )
+    bar.ax.set_yticklabels(["180°", "90°", "0°"])
+    bar.set_label("|θ|, dipole to x axis")
+    _note(figure, note)
+    return figure
+
+
+@styled
+def axis_potential(
+    x_nm: ArrayLike, potential_V: Mapping[str, ArrayLike], *, note: str = ""
+) -> Figure:
+    """Electrostatic potential of the bare membrane along the pore's axis.
+
+    Parameters
+    ----------
+    x_nm
+        Position along the axis from the metal plane, shape (n,).
+    potential_V
+        Potential by the charge set's name, each shape (n,).
+    note
+        What the figure rests on.
+    """
+    figure = _figure(4.8, 2.6)
+    ax = figure.add_subplot()
+    _zero(ax)
+    looks = zip(
+        [BLUE, ORANGE, GREEN, GREY, PURPLE, VERMILLION, SKY],
+        ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (7, 2))],
+        strict=True,
+    )
+    for (name, value), (colour, style) in zip(potential_V.items(), looks, strict=False):
+        ax.plot(x_nm, value, color=colour, linestyle=style, label=name)
+    ax.axvline(0, color="#BBBBBB", lw=0.6, zorder=0)
+    ax.set(xlabel="←  −x face    x − x(Mo) (nm)    +x face  →", ylabel="potential (V)")
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _note(figure, note)
+    return figure
+
+
+@styled
+def density_profile(
+    x_nm: ArrayLike,
+    water_g_per_cm3: ArrayLike,
+    ions_per_L: Mapping[str, ArrayLike],
+    *,
+    target_g_per_cm3: float,
+    note: str = "",
+) -> Figure:
+    """Density of water and concentration of the ions across the box.
+
+    Parameters
+    ----------
+    x_nm
+        Bin centres from the metal plane, shape (n,).
+    water_g_per_cm3
+        Mass density of water in each bin, over the whole cross-section, shape (n,).
+    ions_per_L
+        Molar concentration by species, each shape (n,).
+    target_g_per_cm3
+        Bulk density asked for, marked.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN, 2.3)
+    left, right = figure.subplots(1, 2)
+    left.step(x_nm, water_g_per_cm3, where="mid", color=BLUE)
+    left.axhline(target_g_per_cm3, color=GREY, ls=":", lw=1)
+    left.annotate(
+        f"bulk asked for, {target_g_per_cm3:g}",
+        (0.02, target_g_per_cm3),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, -9),
+        textcoords="offset points",
+        color=GREY,
+        fontsize=7,
+    )
+    left.set(xlabel="x − x(Mo) (nm)", ylabel="water (g/cm³)", ylim=(0, None), title="water")
+    for name, value in ions_per_L.items():
+        right.step(
+            x_nm,
+            value,
+            where="mid",
+            color=SPECIES_COLOUR[name],
+            ls="-" if name == "K" else "--",
+            label=SPECIES_NAME[name],
+        )
+    right.set(xlabel="x − x(Mo) (nm)", ylabel="concentration (mol/L)", ylim=(0, None), title="ions")
+    right.legend()
+    _note(figure, note)
+    return figure
+
+
+@styled
+def equilibrium_checks(
+    time_ps: ArrayLike,
+    temperature_K: ArrayLike,
+    energy_kJ_per_mol: ArrayLike,
+    *,
+    target_K: float,
+    canonical_rmsd_K: float,
+    note: str = "",
+) -> Figure:
+    """Temperature and potential energy against time, with what the ensemble demands.
+
+    Parameters
+    ----------
+    time_ps, temperature_K, energy_kJ_per_mol
+        Shape (n,) each.
+    target_K
+        Temperature asked for.
+    canonical_rmsd_K
+        Standard deviation of the instantaneous temperature in the canonical ensemble,
+        ``T sqrt(2 / degrees of freedom)``, drawn as a band of ±1 and ±2.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN, 2.3)
+    left, right = figure.subplots(1, 2)
+    for width, alpha in ((2, 0.12), (1, 0.18)):
+        left.axhspan(
+            target_K - width * canonical_rmsd_K,
+            target_K + width * canonical_rmsd_K,
+            color=GREY,
+            alpha=alpha,
+            lw=0,
+        )
+    left.plot(time_ps, temperature_K, color=VERMILLION, lw=0.8)
+    left.axhline(target_K, color="black", ls=":", lw=0.8)
+    left.set(
+        xlabel="time (ps)", ylabel="temperature (K)", title="grey: ±1 and ±2 canonical deviations"
+    )
+    right.plot(time_ps, np.asarray(energy_kJ_per_mol, float) / 1000, color=BLUE, lw=0.8)
+    right.set(xlabel="time (ps)", ylabel="potential energy (MJ/mol)", title="potential energy")
+    _note(figure, note)
+    return figure
+
+
+@styled
+def driven(
+    time_ps: ArrayLike,
+    field_V_per_nm: ArrayLike,
+    charge_e: Mapping[str, ArrayLike],
+    pore_water_count: ArrayLike,
+    *,
+    note: str = "",
+) -> Figure:
+    """What one driven replica did: field, charge moved by each estimator, pore water.
+
+    Parameters
+    ----------
+    time_ps, field_V_per_nm, pore_water_count
+        Shape (n,).
+    charge_e
+        Cumulative charge of all ions by estimator, each shape (n,).
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN, 3.4)
+    axes = figure.subplots(3, 1, sharex=True)
+    axes[0].plot(time_ps, field_V_per_nm, color=VERMILLION)
+    axes[0].set(ylabel="applied E\n(V/nm)")
+    styles = {"box": "-", "pore": "--", "crossings": ":"}
+    for name, value in charge_e.items():
+        axes[1].plot(
+            time_ps,
+            value,
+            color=ESTIMATOR_COLOUR[name],
+            ls=styles[name],
+            label=ESTIMATOR_NAME[name],
+        )
+    axes[1].set(ylabel="charge moved\n(e)")
+    axes[1].legend(ncols=3, loc="upper left")
+    axes[2].plot(time_ps, pore_water_count, color=BLUE, lw=0.8)
+    axes[2].set(ylabel="pore water\n(molecules)", xlabel="time (ps)", ylim=(0, None))
+    for ax in axes[:2]:
+        _zero(ax)
+    figure.align_ylabels(axes)
+    _note(figure, note)
+    return figure
+
+
+# --- current --------------------------------------------------------------------------
+
+
+def _sweeps(ax: Axes, curves: Mapping[str, Curve], *, legend: bool) -> None:
+    _zero(ax)
+    ax.axvline(0, color="#BBBBBB", lw=0.6, zorder=0)
+    for direction in DIRECTIONS:
+        if direction not in curves:
+            continue
+        look = DIRECTION_LOOK[direction]
+        _draw(ax, curves[direction], label=DIRECTION_NAME[direction], **look)
+        _arrow(ax, curves[direction], look["color"], outward=direction == "forward")
+    if legend:
+        ax.legend(loc="upper left")
+
+
+def _mark(ax: Axes, fields: Mapping[str, float]) -> None:
+    for name, field in fields.items():
+        ax.axvline(field, color=GREY, ls=":", lw=1)
+        ax.annotate(
+            name,
+            (field, 0.02),
+            xycoords=("data", "axes fraction"),
+            xytext=(2, 0),
+            textcoords="offset points",
+            rotation=90,
+            fontsize=6.5,
+            color=GREY,
+        )
+
+
+@styled
+def iv_loop(
+    loops: Mapping[str, Mapping[str, Curve]],
+    *,
+    length_x_nm: float,
+    published_V_per_nm: Sequence[float] = (),
+    note: str = "",
+) -> Figure:
+    """Fig. 1B: current against field, forward and reverse, one panel per estimator.
+
+    Parameters
+    ----------
+    loops
+        Estimator to sweep direction to curve (x: field in V/nm, value: current in nA).
+    length_x_nm
+        Box length that belongs to the fields, for the voltage axis.
+    published_V_per_nm
+        Thresholds stated in the paper, marked.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN if len(loops) > 1 else SINGLE_IN, 2.9)
+    axes = np.atleast_1d(figure.subplots(1, len(loops), sharex=True))
+    for k, (ax, (estimator, curves)) in enumerate(zip(axes, loops.items(), strict=True)):
+        _sweeps(ax, curves, legend=k == 0)
+        _mark(ax, {f"published {e:+g}": e for e in published_V_per_nm})
+        ax.set(title=ESTIMATOR_NAME[estimator], xlabel=E_LABEL)
+        _voltage_axis(ax, length_x_nm)
+    axes[0].set_ylabel("current I (nA)")
+    _note(figure, note)
+    return figure
+
+
+@styled
+def species_loop(
+    loops: Mapping[str, Mapping[str, Curve]],
+    *,
+    length_x_nm: float,
+    note: str = "",
+) -> Figure:
+    """Fig. 1C: the loop of each ion.
+
+    Parameters
+    ----------
+    loops
+        Species (``K``, ``Cl``) to sweep direction to curve, as in :func:`iv_loop`.
+    length_x_nm
+        Box length that belongs to the fields.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN, 2.9)
+    axes = figure.subplots(1, len(loops), sharex=True, sharey=True)
+    for k, (ax, (name, curves)) in enumerate(zip(axes, loops.items(), strict=True)):
+        _sweeps(ax, curves, legend=k == 0)
+        ax.set(title=SPECIES_NAME[name], xlabel=E_LABEL)
+        _voltage_axis(ax, length_x_nm)
+    axes[0].set_ylabel("current I (nA)")
+    _note(figure, note)
+    return figure
+
+
+@styled
+def barrier_table(
+    table: Mapping[str, Mapping[str, Any]], share_nm: Mapping[str, ArrayLike], *, note: str = ""
+) -> Figure:
+    """Table 1 of both versions of the paper as bars, and the distance it implies.
+
+    Parameters
+    ----------
+    table
+        Version to ``field_V_per_nm``, ``parts_kJ_per_mol`` and ``total_kJ_per_mol``.
+    share_nm
+        Version to |r2 − r1|, as
+        :func:`janus_pore.show.scorecard.implied_distance_nm` gives it.
+    note
+        What the figure rests on.
+    """
+    colours = [SKY, BLUE, YELLOW, ORANGE, PURPLE, GREEN]
+    hatches = ["", "", "///", "///", "...", "..."]
+    figure = _figure(DOUBLE_IN, 2.9)
+    axes = figure.subplots(1, len(table) + 1, width_ratios=[*(1.6 for _ in table), 1.0])
+    for ax, (version, content) in zip(axes[:-1], table.items(), strict=True):
+        fields = content["field_V_per_nm"]
+        at = np.arange(len(fields))
+        parts = content["parts_kJ_per_mol"]
+        width = 0.8 / (len(parts) + 1)
+        for k, (name, values) in enumerate(parts.items()):
+            ax.bar(
+                at + (k - len(parts) / 2) * width,
+                values,
+                width,
+                color=colours[k],
+                hatch=hatches[k],
+                edgecolor="#333333",
+                linewidth=0.4,
+                label=name.replace("_", " ").replace("vdw", "van der Waals"),
+            )
+        ax.bar(
+            at + len(parts) / 2 * width,
+            content["total_kJ_per_mol"],
+            width,
+            color="black",
+            label="total",
+        )
+        _zero(ax)
+        ax.set_xticks(at, [f"{f:g}" for f in fields])
+        ax.set(xlabel="E (V/nm)", title=version)
+        ax.legend(fontsize=6, loc="best")
+    axes[0].set_ylabel("barrier of Cl⁻ (kJ/mol)")
+    for (version, values), colour, marker in zip(
+        share_nm.items(), (BLUE, VERMILLION), ("o", "s"), strict=False
+    ):
+        axes[-1].plot(
+            table[version]["field_V_per_nm"], values, color=colour, marker=marker, label=version
+        )
+    axes[-1].set(
+        xlabel="E (V/nm)", ylabel="implied |r2 − r1| (nm)", ylim=(0, 0.3), title="distance"
+    )
+    axes[-1].legend(loc="center")
+    _note(figure, note)
+    return figure
+
+
+# --- order of the pore water ----------------------------------------------------------
+
+
+class Distribution(NamedTuple):
+    """A histogram of angles as a density, and its Gaussian (NaN where not fitted)."""
+
+    angle_deg: FloatArray
+    density_per_deg: FloatArray
+    mean_deg: float
+    sigma_deg: float
+
+
+@styled
+def angle_distributions(
+    panels: Mapping[str, Mapping[str, Distribution]], *, note: str = ""
+) -> Figure:
+    """Fig. 2B: distribution of the dipole angle with Gaussian fits, one panel per field.
+
+    Parameters
+    ----------
+    panels
+        Title to sweep direction to distribution.
+    note
+        What the figure rests on.
+    """
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = _figure(DOUBLE_IN, 0.6 + 1.75 * rows)
+    axes = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True)).ravel()
+    for k, (ax, (title, sweeps)) in enumerate(zip(axes, panels.items(), strict=False)):
+        for direction, one in sweeps.items():
+            look = dict(DIRECTION_LOOK[direction])
+            style = look.pop("linestyle")
+            ax.plot(one.angle_deg, one.density_per_deg, ls="", ms=2.6, label=direction, **look)
+            if np.isfinite(one.sigma_deg):
+                grid = np.linspace(one.mean_deg - 180, one.mean_deg + 180, 361)
+                bell = np.exp(-((grid - one.mean_deg) ** 2) / (2 * one.sigma_deg**2))
+                bell /= np.sqrt(2 * np.pi) * one.sigma_deg
+                ax.plot(
+                    _wrapped(grid), bell[_wrap_order(grid)], color=look["color"], ls=style, lw=1.1
+                )
+        ax.set(title=title, xlim=(-180, 180), ylim=(0, None))
+        ax.set_xticks([-180, -90, 0, 90, 180])
+        if k == 0:
+            ax.legend(handletextpad=0.1, borderpad=0)
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    for k in range(0, len(axes), columns):
+        axes[k].set_ylabel("density (1/°)")
+    for ax in axes[max(0, len(panels) - columns) : len(panels)]:
+        ax.set_xlabel("θ (°)")
+        ax.tick_params(labelbottom=True)
+    _note(figure, note)
+    return figure
+
+
+def _wrap_order(angle_deg: FloatArray) -> NDArray[np.intp]:
+    return np.argsort((angle_deg + 180) % 360, kind="stable")
+
+
+def _wrapped(angle_deg: FloatArray) -> FloatArray:
+    wrapped: FloatArray = np.sort((angle_deg + 180) % 360) - 180
+    return wrapped
+
+
+@styled
+def spread_by_field(curves: Mapping[str, Curve], *, length_x_nm: float, note: str = "") -> Figure:
+    """Fig. 2C: spread of the dipole angle against field, forward and reverse.
+
+    Parameters
+    ----------
+    curves
+        Sweep direction to curve (x: field in V/nm, value: σθ in degrees).
+    length_x_nm
+        Box length that belongs to the fields.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(SINGLE_IN, 2.8)
+    ax = figure.add_subplot()
+    for direction in DIRECTIONS:
+        if direction in curves:
+            look = DIRECTION_LOOK[direction]
+            _draw(ax, curves[direction], label=DIRECTION_NAME[direction], **look)
+    ax.set(ylabel="σθ (°)", xlabel=E_LABEL)
+    _voltage_axis(ax, length_x_nm)
+    ax.legend()
+    _note(figure, note)
+    return figure
+
+
+class Relaxation(NamedTuple):
+    """σθ(t) at one field: the measured curve, the fitted one, and the time's label."""
+
+    measured: Curve
+    fitted: FloatArray
+    label: str
+
+
+@styled
+def relaxation(panels: Mapping[str, Mapping[float, Relaxation]], *, note: str = "") -> Figure:
+    """Figs. 3A and 3B: σθ against time after a step of the field, with exponential fits.
+
+    Parameters
+    ----------
+    panels
+        Sweep direction to field (V/nm) to relaxation.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN, 2.7)
+    axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    markers = "osD^vP*X"
+    for ax, (direction, steps) in zip(axes, panels.items(), strict=True):
+        shades = mpl.colormaps["cividis"](np.linspace(0.05, 0.8, max(len(steps), 2)))
+        for k, (field, one) in enumerate(sorted(steps.items())):
+            colour = mpl.colors.to_hex(shades[k])
+            every = max(1, len(one.measured.x) // 25)
+            _draw(
+                ax,
+                one.measured,
+                color=colour,
+                ls="",
+                marker=markers[k % len(markers)],
+                ms=2.6,
+                markevery=every,
+                label=f"{field:+.2g} V/nm: {one.label}",
+            )
+            ax.plot(one.measured.x, one.fitted, color=colour, lw=1.2)
+        name = "ordering, field up" if direction == "forward" else "relaxation, field down"
+        ax.set(xlabel="time since the step (ps)", title=name)
+        ax.legend(fontsize=6.5, loc="upper right" if direction == "forward" else "lower right")
+    axes[0].set_ylabel("σθ (°)")
+    _note(figure, note)
+    return figure
+
+
+@styled
+def relaxation_times(curves: Mapping[str, Curve], *, length_x_nm: float, note: str = "") -> Figure:
+    """Fig. 2D: time constants of ordering and relaxation against field.
+
+    Parameters
+    ----------
+    curves
+        Sweep direction to curve (x: field in V/nm, value: τ in ps); only fits whose time
+        is identifiable.
+    length_x_nm
+        Box length that belongs to the fields.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(SINGLE_IN, 2.8)
+    ax = figure.add_subplot()
+    for direction in DIRECTIONS:
+        if direction in curves:
+            _errorbars(
+                ax, curves[direction], label=DIRECTION_NAME[direction], **DIRECTION_LOOK[direction]
+            )
+    if not any(curve.x.size for curve in curves.values()):
+        ax.text(0.5, 0.5, "no identifiable time constant", ha="center", transform=ax.transAxes)
+    else:
+        ax.legend()
+    ax.set(ylabel="τ (ps)", xlabel=E_LABEL, ylim=(0, None))
+    _voltage_axis(ax, length_x_nm)
+    _note(figure, note)
+    return figure
+
+
+# --- plasticity -----------------------------------------------------------------------
+
+
+@styled
+def pulse_pairs(
+    panels: Mapping[str, Mapping[str, Curve]],
+    published: Mapping[str, Mapping[str, float]],
+    *,
+    note: str = "",
+) -> Figure:
+    """Fig. 5A: ratio of the second pulse's current to the first's against the delay.
+
+    Parameters
+    ----------
+    panels
+        Protocol (``ppf``, ``ppd``) to estimator to curve (x: delay in ps, value: I1/I0).
+    published
+        Protocol to ``ratio_first``, ``ratio_last`` and ``tau_ps``, drawn as levels.
+    note
+        What the figure rests on.
+    """
+    names = {"ppf": "facilitation (PPF)", "ppd": "depression (PPD)"}
+    markers = {"box": "o", "pore": "s", "crossings": "^"}
+    figure = _figure(DOUBLE_IN, 2.8)
+    axes = np.atleast_1d(figure.subplots(1, len(panels)))
+    for k, (ax, (protocol, estimators)) in enumerate(zip(axes, panels.items(), strict=True)):
+        ax.axhline(1, color="#BBBBBB", lw=0.6, zorder=0)
+        for n, (estimator, curve) in enumerate(estimators.items()):
+            spread = 0.012 * (n - (len(estimators) - 1) / 2) * np.ptp(np.r_[0, curve.x])
+            _errorbars(
+                ax,
+                curve._replace(x=curve.x + spread),
+                color=ESTIMATOR_COLOUR[estimator],
+                marker=markers[estimator],
+                ls="",
+                label=ESTIMATOR_NAME[estimator],
+            )
+        stated = published[protocol]
+        for name in ("ratio_first", "ratio_last"):
+            ax.axhline(stated[name], color=GREY, ls=":", lw=1)
+            ax.annotate(
+                f"published, {name.removeprefix('ratio_')}: {stated[name]:g}",
+                (0.99, stated[name]),
+                xycoords=("axes fraction", "data"),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="right",
+                fontsize=6.5,
+                color=GREY,
+            )
+        ax.set(xlabel="delay Δt (ps)", title=names[protocol], xlim=(0, None))
+        if k == 0:
+            ax.legend(loc="best")
+    axes[0].set_ylabel("I1 / I0")
+    _note(figure, note)
+    return figure
+
+
+@styled
+def pulse_trace(
+    time_ps: ArrayLike,
+    field_V_per_nm: ArrayLike,
+    current_nA: Mapping[str, Curve],
+    windows_ps: Sequence[tuple[float, float]],
+    *,
+    note: str = "",
+) -> Figure:
+    """One pulse pair in time: field above, current by estimator below, pulses shaded.
+
+    Parameters
+    ----------
+    time_ps, field_V_per_nm
+        Shape (n,).
+    current_nA
+        Estimator to curve (x: time in ps, value: current in nA).
+    windows_ps
+        Start and end of each pulse.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN, 3.0)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[1, 2])
+    for ax in (upper, lower):
+        for start, stop in windows_ps:
+            ax.axvspan(start, stop, color="#DDDDDD", lw=0, zorder=0)
+        _zero(ax)
+    upper.plot(time_ps, field_V_per_nm, color=VERMILLION, drawstyle="steps-post")
+    upper.set_ylabel("applied E\n(V/nm)")
+    styles = {"box": "-", "pore": "--", "crossings": ":"}
+    for estimator, curve in current_nA.items():
+        _draw(
+            lower,
+            curve,
+            color=ESTIMATOR_COLOUR[estimator],
+            ls=styles[estimator],
+            label=ESTIMATOR_NAME[estimator],
+        )
+    lower.set(xlabel="time (ps)", ylabel="current I (nA)")
+    lower.legend(ncols=3, loc="upper right")
+    figure.align_ylabels([upper, lower])
+    _note(figure, note)
+    return figure

@@ -1,0 +1,185 @@
+"""What a notebook puts on its page: figures with their files, tables, a stamp.
+
+Each notebook opens one :class:`Page`. Its figures are kept as PNG, SVG and PDF under
+``results/<profile>/figures``, each with a small JSON file that says what it shows, from
+which runs, and at which commit.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import os
+import platform
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import psutil
+from matplotlib.figure import Figure
+
+from .. import __version__, paths
+from ..drive.segments import git_commit
+from ..spec import Profile, key
+from . import scorecard
+from .figures import STYLE
+
+PACKAGES = ("numpy", "scipy", "xarray", "MDAnalysis", "matplotlib", "pydantic", "papermill")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """HTML for the reader and plain text for where there is no HTML."""
+
+    html: str
+    text: str
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/html": self.html, "text/plain": self.text}
+
+
+@dataclass
+class Page:
+    """One notebook's page for one profile.
+
+    Attributes
+    ----------
+    notebook
+        Name of the notebook, e.g. ``03_iv_ndr``.
+    profile
+        The validated profile that it runs with.
+    """
+
+    notebook: str
+    profile: Profile
+    started: float = field(default_factory=time.monotonic)
+    facts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def directory(self) -> Path:
+        """``results/<profile>``."""
+        return paths.results_dir() / self.profile.name
+
+    def figure(self, figure: Figure, name: str, *, caption: str, alt: str, runs: str = "") -> Shown:
+        """Keep a figure's files and show it with its caption.
+
+        Parameters
+        ----------
+        figure
+            From :mod:`janus_pore.show.figures`.
+        name
+            File name without suffix, e.g. ``fig1b_loop``.
+        caption
+            Below the figure; plain text.
+        alt
+            What a reader who cannot see the picture should know.
+        runs
+            The runs that it was drawn from.
+        """
+        folder = self.directory / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        style: Any = STYLE
+        with mpl.rc_context(style):
+            for suffix in ("png", "svg", "pdf"):
+                figure.savefig(folder / f"{name}.{suffix}")
+        content = {
+            "name": name,
+            "notebook": self.notebook,
+            "profile": self.profile.name,
+            "caption": caption,
+            "alt": alt,
+            "runs": runs,
+            "commit": commit(),
+        }
+        _write_json(folder / f"{name}.json", content)
+        picture = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
+        width = round(figure.get_figwidth() * 110)
+        files = " · ".join(
+            f'<a href="figures/{name}.{suffix}">{suffix.upper()}</a>'
+            for suffix in ("png", "svg", "pdf")
+        )
+        return Shown(
+            f'<figure><img src="data:image/png;base64,{picture}" alt="{html.escape(alt)}" '
+            f'width="{width}" style="max-width:100%;height:auto">'
+            f"<figcaption>{html.escape(caption)} <small>{files}</small></figcaption></figure>",
+            f"[figure {name}] {alt}",
+        )
+
+    def scorecard(self, rows: Sequence[scorecard.Row]) -> Shown:
+        """Show and keep the verdicts on this notebook's claims, those not judged included."""
+        full = scorecard.complete(rows, self.notebook)
+        scorecard.write(full, self.profile, self.notebook)
+        return Shown(
+            scorecard.as_html(full),
+            "\n".join(f"{r.id:>2} {r.estimator:<10} {r.verdict}: {r.found}" for r in full),
+        )
+
+    def add(self, **facts: object) -> None:
+        """Facts for the stamp, e.g. ``md_ns=1.2``; names say what, values are shown as given."""
+        self.facts.update({name: str(value) for name, value in facts.items()})
+
+    def stamp(self) -> Shown:
+        """What ran, where and how long; also kept as ``stamp_<notebook>.json``."""
+        content = {
+            "notebook": self.notebook,
+            "profile": f"{self.profile.name} ({key(self.profile)})",
+            **self.facts,
+            "commit": commit(),
+            "janus_pore": __version__,
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in PACKAGES},
+            "hardware": hardware(),
+            "finished": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
+            "wall time of this notebook": f"{time.monotonic() - self.started:.1f} s",
+        }
+        _write_json(self.directory / f"stamp_{self.notebook}.json", content)
+        return table(("", "execution"), content.items())
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, caption: str = "") -> Shown:
+    """A table of plain values as HTML and text."""
+    body = [[str(cell) for cell in row] for row in rows]
+    head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in columns)
+    lines = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body
+    )
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    text = io.StringIO()
+    for row in [list(columns), *body]:
+        print(" | ".join(row), file=text)
+    return Shown(
+        f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>",
+        text.getvalue(),
+    )
+
+
+def commit() -> str:
+    """Commit of the clone, with ``+`` if tracked files were changed; "unknown" without git."""
+    found = git_commit()
+    return found[:12] + found[40:] if found else "unknown"
+
+
+def hardware() -> str:
+    """Processor model, cores that this process may use, and memory."""
+    model = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass  # not Linux: the machine's type must do
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{model}, {cores} cores, {memory:.0f} GiB"
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,344 @@
+"""Run the notebooks in order and turn them into pages that need no network.
+
+``python -m janus_pore.show.report --profile demo`` leaves the executed notebooks under
+``results/<profile>/`` and static pages under ``report/<profile>/``. What has been computed
+before is found again by its key, so a second run only draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import html
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import nbformat
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.paths import jupyter_runtime_dir
+from matplotlib.font_manager import FontProperties
+from matplotlib.mathtext import math_to_image
+from nbconvert import HTMLExporter
+
+from .. import paths
+from ..errors import JanusPoreError, MissingInputError
+from ..spec import Profile, load_profile
+from . import scorecard
+
+NOTEBOOKS = ("01_build", "02_simulate", "03_iv_ndr", "04_water_order", "05_plasticity")
+TITLES = {
+    "01_build": "1 The system",
+    "02_simulate": "2 The simulation",
+    "03_iv_ndr": "3 Current and field",
+    "04_water_order": "4 Order of the water",
+    "05_plasticity": "5 Plasticity",
+}
+MAIN_FIGURES = ("fig1a_system", "fig1b_loop", "fig2c_spread", "fig5a_pairs")
+"""Figures of the front page, where they were made."""
+
+START_TIMEOUT_S = 180
+"""A kernel's start can take long while other processes fill the machine."""
+
+_LONGEST_SOCKET_DIRECTORY = 55
+_PAGES = Path(__file__).parent / "pages"
+_DISPLAY_MATH = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
+_INLINE_MATH = re.compile(r"(?<![\\$\w])\$(?![\s$])(.+?)(?<![\s\\])\$(?![\w$])")
+_CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
+
+
+class _LocalKernel(AsyncKernelManager):
+    """Talks through files: ports on a busy machine are taken between choosing and opening."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        # the path of such a file may hold about a hundred characters
+        if os.name == "posix" and len(jupyter_runtime_dir()) < _LONGEST_SOCKET_DIRECTORY:
+            self.transport = "ipc"
+
+
+class NotebookError(JanusPoreError):
+    """A notebook stopped; the message holds its last cell's error."""
+
+
+def run_notebook(name: str, profile: str, parameters: Mapping[str, Any] | None = None) -> Path:
+    """Execute one notebook with papermill.
+
+    Parameters
+    ----------
+    name
+        One of :data:`NOTEBOOKS`.
+    profile
+        Name of a profile.
+    parameters
+        Further parameters of the notebook.
+
+    Returns
+    -------
+    Path
+        The executed notebook, ``results/<profile>/<name>.ipynb``.
+
+    Raises
+    ------
+    NotebookError
+        If a cell fails. The executed part is kept.
+    """
+    import papermill
+
+    source = paths.project_root() / "notebooks" / f"{name}.ipynb"
+    if not source.is_file():
+        raise MissingInputError(f"there is no notebook {source}; the clone is not complete")
+    target = paths.results_dir() / Path(profile).stem / f"{name}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(target),
+            parameters={"profile": profile, **(parameters or {})},
+            cwd=str(paths.project_root() / "notebooks"),
+            progress_bar=False,
+            start_timeout=START_TIMEOUT_S,
+            kernel_manager_class=_LocalKernel,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+        )
+    except papermill.PapermillExecutionError as error:
+        raise NotebookError(
+            f"notebook {name} stopped in its cell {error.exec_count}: "
+            f"{error.ename}: {error.evalue}\n(the part before it is kept in {target})"
+        ) from error
+    return target
+
+
+def mathematics(markdown: str) -> str:
+    """Markdown with every formula drawn as a picture, so that it needs no MathJax.
+
+    Parameters
+    ----------
+    markdown
+        Text with ``$…$`` and ``$$…$$`` in the part of LaTeX that matplotlib draws.
+
+    Returns
+    -------
+    str
+        The same with ``<img class="math">``; the alternative text is the LaTeX.
+    """
+
+    def picture(latex: str, size_pt: float) -> str:
+        latex = " ".join(latex.split())
+        style: Any = {"mathtext.fontset": "cm", "svg.fonttype": "path", "svg.hashsalt": "math"}
+        buffer = io.StringIO()
+        with mpl.rc_context(style):
+            depth = math_to_image(
+                f"${latex}$", buffer, prop=FontProperties(size=size_pt), dpi=72, format="svg"
+            )
+        code = base64.b64encode(buffer.getvalue().encode()).decode()
+        return (
+            f'<img class="math" alt="{html.escape(latex)}" '
+            f'style="vertical-align:{-depth:.2f}pt" src="data:image/svg+xml;base64,{code}">'
+        )
+
+    def prose(text: str) -> str:
+        text = _DISPLAY_MATH.sub(
+            lambda m: f'<p style="text-align:center">{picture(m[1], 14)}</p>', text
+        )
+        return _INLINE_MATH.sub(lambda m: picture(m[1], 12), text)
+
+    parts = _CODE.split(markdown)
+    return "".join(part if part.startswith("`") else prose(part) for part in parts)
+
+
+def convert(notebook: Any, target: Path, here: str, title: str) -> Path:
+    """Write a notebook as one static page: no script, nothing loaded from elsewhere.
+
+    Parameters
+    ----------
+    notebook
+        File or content.
+    target
+        The page.
+    here
+        This page's name in the navigation.
+    title
+        Of the page.
+    """
+    nb: Any = nbformat
+    content = nb.read(notebook, as_version=4) if isinstance(notebook, Path) else notebook
+    content.metadata.pop("widgets", None)
+    for cell in content.cells:
+        if cell.cell_type == "markdown":
+            cell.source = mathematics(cell.source)
+    make: Any = HTMLExporter
+    exporter = make(template_name=_PAGES.name, extra_template_basedirs=[str(_PAGES.parent)])
+    # pictures instead of widgets, which are dead without a kernel
+    exporter.register_preprocessor(_still, enabled=True)
+    body, _ = exporter.from_notebook_node(
+        content,
+        resources={
+            "title": title,
+            "here": here,
+            "style": (_PAGES / "style.css").read_text(encoding="utf-8"),
+            "pages": [("Overview", "index.html")]
+            + [(TITLES[name], f"{name}.html") for name in NOTEBOOKS],
+        },
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(body, encoding="utf-8")
+    return target
+
+
+def _still(
+    notebook: nbformat.NotebookNode, resources: dict[str, Any]
+) -> tuple[nbformat.NotebookNode, dict[str, Any]]:
+    """Drop what only a live page could show; of a progress line keep its last state."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                lines = output.text.split("\n")
+                output.text = "\n".join(line.rstrip("\r").rsplit("\r")[-1] for line in lines)
+            for kind in list(output.get("data", {})):
+                if kind.startswith("application/"):
+                    del output.data[kind]
+    return notebook, resources
+
+
+def front_page(profile: Profile, failures: Mapping[str, str], ran: Sequence[str]) -> Any:
+    """The report's first page: verdicts, main figures, and what was run.
+
+    Parameters
+    ----------
+    profile
+        The profile.
+    failures
+        Notebook to its error.
+    ran
+        Notebooks whose pages are there.
+    """
+    results = paths.results_dir() / profile.name
+    parts = [
+        "# Field-ordered water in an ångström-scale Janus MoSSe pore\n\n"
+        "Five notebooks build one sub-nanometre pore in a monolayer of MoSSe between two "
+        "reservoirs of potassium chloride, drive it with electric fields in GROMACS, and ask of "
+        "each published claim about it (doi [10.1039/d5fd00130g]"
+        "(https://doi.org/10.1039/d5fd00130g)) whether this run bears it out.\n\n"
+        f"**Profile `{profile.name}`:** {profile.description}.",
+    ]
+    parts += [
+        f'<div class="failure"><strong>{TITLES[name]} stopped.</strong>'
+        f"<pre>{html.escape(message)}</pre></div>"
+        for name, message in failures.items()
+    ]
+    rows = scorecard.collect(profile.name) if list(results.glob("scorecard_*.json")) else []
+    if rows:
+        counts = scorecard.count(rows)
+        summary = "; ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
+        parts.append(
+            "## What the paper states, and what this run found\n\n"
+            f"Of the 21 claims: {summary}. A claim about a current is judged under each of three "
+            "estimators, so it can stand under more than one verdict. A verdict needs at least "
+            f"{scorecard.LEAST_INDEPENDENT} independent samples and an interval that lies wholly "
+            "on one side; a short run mostly cannot give one, and says so."
+        )
+        parts.append(scorecard.as_html(rows))
+    shown = [results / "figures" / f"{name}.json" for name in MAIN_FIGURES]
+    if any(path.is_file() for path in shown):
+        parts.append("## Main figures")
+    for path in shown:
+        if path.is_file():
+            one = json.loads(path.read_text("utf-8"))
+            parts.append(
+                f'<figure><a href="{one["notebook"]}.html"><img src="figures/{one["name"]}.png" '
+                f'alt="{html.escape(one["alt"])}" style="max-width:100%;max-height:30rem"></a>'
+                f"<figcaption>{html.escape(one['caption'])}</figcaption></figure>"
+            )
+    stamps = [results / f"stamp_{name}.json" for name in ran]
+    known = [json.loads(p.read_text("utf-8")) for p in stamps if p.is_file()]
+    if known:
+        names = list(dict.fromkeys(name for stamp in known for name in stamp if name != "notebook"))
+        head = "".join(f'<th scope="col">{s["notebook"]}</th>' for s in known)
+        lines = "".join(
+            f'<tr><th scope="row">{html.escape(name)}</th>'
+            + "".join(f"<td>{html.escape(str(s.get(name, '')))}</td>" for s in known)
+            + "</tr>"
+            for name in names
+        )
+        parts.append("## What was run")
+        parts.append(
+            f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{lines}</tbody></table>"
+        )
+    return _prose(parts)
+
+
+def _prose(parts: Sequence[str]) -> Any:
+    """A notebook of text alone."""
+    v4: Any = nbformat.v4
+    return v4.new_notebook(cells=[v4.new_markdown_cell(part) for part in parts])
+
+
+def write_report(profile: Profile, failures: Mapping[str, str], destination: Path) -> Path:
+    """Convert every executed notebook of a profile and write the front page.
+
+    Returns
+    -------
+    Path
+        ``<destination>/<profile>/index.html``.
+    """
+    results, folder = paths.results_dir() / profile.name, destination / profile.name
+    folder.mkdir(parents=True, exist_ok=True)
+    ran = [name for name in NOTEBOOKS if (results / f"{name}.ipynb").is_file()]
+    for name in NOTEBOOKS:
+        if name in ran:
+            convert(results / f"{name}.ipynb", folder / f"{name}.html", TITLES[name], TITLES[name])
+        else:
+            blank = _prose([f"# {TITLES[name]}\n\nNot run yet."])
+            convert(blank, folder / f"{name}.html", TITLES[name], TITLES[name])
+    if (results / "figures").is_dir():
+        shutil.copytree(results / "figures", folder / "figures", dirs_exist_ok=True)
+    title = f"Janus pore: {profile.name}"
+    return convert(front_page(profile, failures, ran), folder / "index.html", "Overview", title)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m janus_pore.show.report",
+        description="Run the five notebooks in order and write the static report.",
+    )
+    parser.add_argument("--profile", default="demo", help="a shipped profile or a YAML file")
+    parser.add_argument("--report", type=Path, default=None, help="where the pages go (report/)")
+    parser.add_argument(
+        "--only", nargs="+", choices=NOTEBOOKS, default=NOTEBOOKS, metavar="NOTEBOOK",
+        help="run only these notebooks; pages of the others are kept",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    failures: dict[str, str] = {}
+    try:
+        profile = load_profile(options.profile)
+        for name in options.only:
+            print(f"{name} …", flush=True)
+            start = time.monotonic()
+            try:
+                run_notebook(name, options.profile)
+            except NotebookError as error:
+                failures[name] = str(error)
+                print(str(error), file=sys.stderr, flush=True)
+                break
+            print(f"{name} done in {time.monotonic() - start:.0f} s", flush=True)
+        index = write_report(profile, failures, options.report or paths.report_dir())
+    except JanusPoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"report: {index}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,324 @@
+"""The paper's claims against what this run found.
+
+A claim is a region in which a number must lie (a sign is a half-line). A number comes
+with its interval and with how many independent samples stand behind it, and the verdict
+follows from them alone:
+
+- ``reproduced``: the whole interval lies in the region;
+- ``not reproduced``: the whole interval lies outside;
+- ``not enough statistics``: it reaches over the edge, there are fewer than
+  :data:`LEAST_INDEPENDENT` samples, or the profile is too small to show physics at all;
+- ``not evaluated in this run``: nothing was measured.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from .. import paths
+from ..errors import MissingInputError
+from ..measure.statistics import Estimate
+from ..spec import Profile, load_profile
+
+Verdict = Literal[
+    "reproduced", "not reproduced", "not enough statistics", "not evaluated in this run"
+]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+SYMBOL = {
+    "reproduced": "●",
+    "not reproduced": "✕",
+    "not enough statistics": "◌",
+    "not evaluated in this run": "–",
+}
+
+LEAST_INDEPENDENT = 5
+"""Fewest independent samples for a verdict. Intervals are stated from three on
+(:data:`janus_pore.measure.statistics.FEWEST_UNITS`); a public verdict asks for more."""
+
+NO_EVIDENCE = frozenset({"tiny"})
+"""Profiles whose systems are too small, and runs too short, to show any physics."""
+
+FARADAY_KJ_PER_MOL_PER_V = 96.48533212
+"""One elementary charge through one volt, in kJ/mol."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of the paper; ``values`` are its numbers, units in the names."""
+
+    id: int
+    figure: str
+    notebook: str
+    statement: str
+    published: str
+    values: Mapping[str, Any]
+    control: bool = False
+
+
+class Part(NamedTuple):
+    """One thing that a claim says: what was measured, and whether it bears the claim out."""
+
+    name: str
+    estimate: Estimate
+    verdict: Verdict
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a scorecard; ``run`` names the runs that it came from."""
+
+    id: int
+    figure: str
+    statement: str
+    published: str
+    found: str = ""
+    verdict: Verdict = "not evaluated in this run"
+    estimator: str = ""
+    run: str = ""
+
+
+def describe(estimate: Estimate, unit: str = "") -> str:
+    """A number with its interval and its independent samples, in as many digits as count."""
+    if not math.isfinite(estimate.value):
+        return f"not determined (n = {estimate.n_independent:.3g})"
+    width = estimate.high - estimate.low
+    if not (math.isfinite(width) and width > 0):
+        width = abs(estimate.value) or 1.0
+    digits = max(0, min(6, 1 - math.floor(math.log10(width))))
+    text = f"{estimate.value:.{digits}f}"
+    if math.isfinite(estimate.low) and math.isfinite(estimate.high):
+        text += f" [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+    text += f" {unit}" if unit else ""
+    return f"{text} (n = {estimate.n_independent:.3g})".replace("-", "−")
+
+
+def reference(name: str) -> Any:
+    """A file of ``data/reference``, read."""
+    path = paths.data_dir() / "reference" / name
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def claims(notebook: str | None = None) -> list[Claim]:
+    """The paper's claims, all or those of one notebook, in the order of their numbers."""
+    return [
+        Claim(
+            id=entry["id"],
+            figure=str(entry["figure"]),
+            notebook=entry["notebook"],
+            statement=entry["statement"],
+            published=entry["published"],
+            values=entry.get("values", {}),
+            control=entry.get("control", False),
+        )
+        for entry in reference("claims.yaml")["claims"]
+        if notebook in (None, entry["notebook"])
+    ]
+
+
+def claim(number: int) -> Claim:
+    """One claim by its number."""
+    return next(c for c in claims() if c.id == number)
+
+
+def implied_distance_nm(version: str) -> NDArray[np.float64]:
+    """|r2 − r1| that a version of Table 1 implies, nm, one value per field.
+
+    Parameters
+    ----------
+    version
+        ``published`` or ``manuscript``.
+
+    Notes
+    -----
+    The total barrier also holds the applied field's share, so with the charge q of Cl⁻
+
+    .. math:: |r_2 - r_1| = |\\omega_\\text{total} - \\sum_\\text{parts} \\omega| / (|q| E).
+    """
+    table = reference("table1.yaml")[version]
+    parts = np.sum([np.asarray(p) for p in table["parts_kJ_per_mol"].values()], axis=0)
+    share = np.asarray(table["total_kJ_per_mol"]) - parts
+    field = np.asarray(table["field_V_per_nm"])
+    distance: NDArray[np.float64] = np.abs(share) / (FARADAY_KJ_PER_MOL_PER_V * field)
+    return distance
+
+
+def judge(
+    name: str,
+    estimate: Estimate,
+    region: tuple[float, float],
+    profile: Profile,
+    *,
+    unit: str = "",
+) -> Part:
+    """Judge a number that a claim puts into a region.
+
+    Parameters
+    ----------
+    name
+        What the number is, in words.
+    estimate
+        Value, interval and independent samples.
+    region
+        Lower and upper edge; ``math.inf`` where it is open.
+    profile
+        The run's profile; :data:`NO_EVIDENCE` never gets beyond "not enough statistics".
+    unit
+        Of the number.
+    """
+    holds: bool | None = None
+    if region[0] <= estimate.low and estimate.high <= region[1]:
+        holds = True
+    elif estimate.high < region[0] or estimate.low > region[1]:
+        holds = False
+    return decided(name, estimate, holds, profile, unit=unit)
+
+
+def decided(
+    name: str, estimate: Estimate, holds: bool | None, profile: Profile, *, unit: str = ""
+) -> Part:
+    """A part whose own test has said yes, no or (None) undecided, if the samples suffice."""
+    verdict: Verdict = "not enough statistics"
+    enough = estimate.enough and estimate.n_independent >= LEAST_INDEPENDENT
+    if holds is not None and enough and profile.name not in NO_EVIDENCE:
+        verdict = "reproduced" if holds else "not reproduced"
+    return Part(name, estimate, verdict, unit)
+
+
+def together(verdicts: Iterable[Verdict]) -> Verdict:
+    """Verdict on a claim of several parts, all of which must hold."""
+    found = list(verdicts)
+    if not found:
+        return "not evaluated in this run"
+    for verdict in ("not reproduced", "not enough statistics", "not evaluated in this run"):
+        if verdict in found:
+            return verdict
+    return "reproduced"
+
+
+def row(number: int, parts: Sequence[Part], *, estimator: str = "", run: str = "") -> Row:
+    """One claim's row; all its parts must hold.
+
+    Parameters
+    ----------
+    number
+        The claim's number.
+    parts
+        From :func:`judge` or :func:`decided`.
+    estimator
+        Estimator of the current, where the claim is about a current.
+    run
+        The runs that it came from.
+    """
+    one = claim(number)
+    return Row(
+        id=one.id,
+        figure=one.figure,
+        statement=one.statement,
+        published=one.published,
+        found="; ".join(f"{p.name} {describe(p.estimate, p.unit)}" for p in parts),
+        verdict=together(p.verdict for p in parts),
+        estimator=estimator,
+        run=run if parts else "",
+    )
+
+
+def complete(rows: Sequence[Row], notebook: str | None = None) -> list[Row]:
+    """The rows in the claims' order, with one "not evaluated" row for each claim left out."""
+    done = {r.id for r in rows}
+    missing = [
+        Row(c.id, c.figure, c.statement, c.published) for c in claims(notebook) if c.id not in done
+    ]
+    return sorted([*rows, *missing], key=lambda r: r.id)
+
+
+def differences(profile: Profile, protocol: str) -> str:
+    """How a protocol's conditions differ from the published ones, in words ("" if not)."""
+    paper = load_profile("paper")
+    found = []
+    if profile.system.length_x_nm != paper.system.length_x_nm:
+        found.append(f"box {profile.system.length_x_nm:g} nm long")
+    area = (profile.system.cells_y, profile.system.cells_z)
+    if area != (paper.system.cells_y, paper.system.cells_z):
+        found.append(f"membrane {area[0]} × {area[1]} cells")
+    if protocol in profile.protocols and protocol in paper.protocols:
+        mine, theirs = profile.protocols[protocol], paper.protocols[protocol]
+        if mine.replicas != theirs.replicas:
+            found.append(f"replicas = {mine.replicas} (published {theirs.replicas})")
+        ours, stated = mine.waveform.model_dump(), theirs.waveform.model_dump()
+        scanned = set(mine.scan)
+        found += [
+            f"{name} = {ours[name]} (published {stated[name]})"
+            for name in ours
+            if name in stated and name not in scanned and ours[name] != stated[name]
+        ]
+    return ", ".join(found)
+
+
+def write(rows: Sequence[Row], profile: Profile, notebook: str) -> Path:
+    """Keep a notebook's rows as ``results/<profile>/scorecard_<notebook>.json``."""
+    path = paths.results_dir() / profile.name / f"scorecard_{notebook}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"profile": profile.name, "notebook": notebook, "rows": [asdict(r) for r in rows]}
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def collect(profile_name: str) -> list[Row]:
+    """All 21 claims with what the profile's notebooks have judged so far.
+
+    Raises
+    ------
+    MissingInputError
+        If no notebook of this profile has been run.
+    """
+    found = sorted((paths.results_dir() / profile_name).glob("scorecard_*.json"))
+    if not found:
+        raise MissingInputError(
+            f"no scorecard of profile {profile_name!r} is there yet; run "
+            f"'python -m janus_pore.show.report --profile {profile_name}'"
+        )
+    rows = [Row(**r) for path in found for r in json.loads(path.read_text("utf-8"))["rows"]]
+    judged = [r for r in rows if r.verdict != "not evaluated in this run"]
+    return complete(judged)
+
+
+def count(rows: Sequence[Row]) -> dict[Verdict, int]:
+    """Claims by verdict; a claim judged under several estimators counts under each verdict
+    once."""
+    pairs = {(r.id, r.verdict) for r in rows}
+    return {v: sum(verdict == v for _, verdict in pairs) for v in VERDICTS}
+
+
+def as_html(rows: Sequence[Row]) -> str:
+    """The table of a scorecard as HTML that needs no style sheet to be read."""
+    titles = ("claim", "figure", "statement", "published", "this run", "verdict", "from")
+    head = "".join(f'<th scope="col">{t}</th>' for t in titles)
+    body = []
+    for r in rows:
+        kind = r.verdict.split(" in ")[0].replace(" ", "-")
+        found = html.escape(r.found)
+        if r.estimator:
+            found = f"<em>{html.escape(r.estimator)}</em>: {found}"
+        cells = [
+            f'<th scope="row">{r.id}</th>',
+            *(f"<td>{html.escape(text)}</td>" for text in (r.figure, r.statement, r.published)),
+            f"<td>{found}</td>",
+            f'<td class="verdict {kind}">{SYMBOL[r.verdict]} {r.verdict}</td>',
+            f"<td>{html.escape(r.run)}</td>",
+        ]
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    return (
+        f'<table class="scorecard"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table>"
+    )

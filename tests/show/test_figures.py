@@ -1,0 +1,238 @@
+"""Figures draw the numbers they are given, with labels and units."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from janus_pore.show import figures
+from janus_pore.show.figures import Atoms, Curve
+
+
+def curve(x, value, reach=0.1) -> Curve:
+    x, value = np.asarray(x, float), np.asarray(value, float)
+    return Curve(x, value, value - reach, value + reach)
+
+
+def line(ax, label):
+    """Data of the line with this label."""
+    return next(each for each in ax.lines if each.get_label() == label).get_xydata()
+
+
+@pytest.fixture
+def atoms() -> Atoms:
+    """Six membrane atoms, one water in the pore, one outside, across the boundary, two ions."""
+    positions = np.array(
+        [
+            *[[1.35, 0.2, 0.4], [1.5, 0.4, 0.4], [1.65, 0.6, 0.4]],
+            *[[1.35, 1.8, 0.4], [1.5, 1.6, 0.4], [1.65, 1.4, 0.4]],
+            *[[1.5, 1.0, 1.0], [1.58, 1.0, 1.06], [1.58, 1.0, 0.94]],
+            *[[0.3, 1.99, 1.0], [0.3, 2.07, 1.06], [0.3, 2.07, 0.94]],
+            *[[0.5, 0.5, 0.9], [2.5, 0.5, 0.9]],
+        ]
+    )
+    kind = np.array(["Se", "Mo", "S"] * 2 + ["O", "H", "H"] + ["water"] * 3 + ["K", "Cl"])
+    return Atoms(positions, kind, np.array([3.0, 2.0, 2.0]), np.array([1.0, 1.0]))
+
+
+def test_a_sphere_covers_its_area_and_the_nearer_one_hides_the_other():
+    red, blue = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
+    one = figures.render_spheres(
+        np.array([[0.5, 0.5]]), np.zeros(1), np.array([0.3]), np.array([red]), (0, 1, 0, 1)
+    )
+    assert one.shape == (110, 110, 4)
+    assert one[..., 3].mean() == pytest.approx(np.pi * 0.3**2, rel=0.01)
+    two = figures.render_spheres(
+        np.array([[0.5, 0.5], [0.5, 0.5]]),
+        np.array([0.0, 1.0]),
+        np.array([0.3, 0.1]),
+        np.array([red, blue]),
+        (0, 1, 0, 1),
+    )
+    assert two[55, 55, 2] > two[55, 55, 0]  # blue in front in the middle
+    assert two[55, 30, 0] > two[55, 30, 2]  # red beside it
+
+
+def test_a_sphere_lies_where_it_is_put():
+    picture = figures.render_spheres(
+        np.array([[0.2, 0.8]]), np.zeros(1), np.array([0.1]), np.ones((1, 3)), (0, 1, 0, 1)
+    )
+    rows, columns = np.nonzero(picture[..., 3] > 0.5)
+    assert columns.mean() / 110 == pytest.approx(0.2, abs=0.01)
+    assert rows.mean() / 110 == pytest.approx(0.2, abs=0.01)  # row 0 is the top
+
+
+def test_molecules_stay_whole_and_the_pore_comes_to_the_middle(atoms):
+    moved = figures._recentred(atoms._replace(centre_yz_nm=np.array([0.4, 1.7])))
+    water = moved.positions_nm[6:12].reshape(2, 3, 3)
+    legs = np.linalg.norm(water[:, 1:] - water[:, :1], axis=2)
+    assert legs == pytest.approx(0.1, abs=1e-9)
+    assert moved.centre_yz_nm == pytest.approx([1.0, 1.0])
+    before = atoms.positions_nm[6, 1:] - [0.4, 1.7]
+    after = moved.positions_nm[6, 1:] - [1.0, 1.0]
+    assert (after - before) % 2.0 == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_the_scene_shows_both_views_and_the_waveform(atoms):
+    t = np.linspace(0, 200, 41)
+    field = 1.92 * np.sin(2 * np.pi * t / 200)
+    figure = figures.scene(atoms, t, field, note="a note")
+    side, top, wave = figure.axes
+    assert len(side.images) == len(top.images) == 1
+    assert side.images[0].get_extent() == [0.0, 3.0, 0.0, 2.0]
+    assert wave.lines[0].get_xydata() == pytest.approx(np.c_[t, field])
+    assert "ps" in wave.get_xlabel()
+    assert "V/nm" in wave.get_ylabel()
+    assert figure.get_supxlabel() == "a note"
+
+
+def test_pore_water_is_coloured_by_its_direction(atoms):
+    along = figures.pore_water(atoms, np.array([[1.0, 0, 0]]), field_V_per_nm=1.3)
+    against = figures.pore_water(atoms, np.array([[-1.0, 0, 0]]), field_V_per_nm=1.3)
+    assert "+1.30 V/nm" in along.axes[0].get_title(loc="left")
+    pictures = [f.axes[0].images[0].get_array()[..., :3] for f in (along, against)]
+    assert np.abs(pictures[0] - pictures[1]).max() > 0.3
+    arrows = along.axes[0].collections[0]
+    assert arrows.U[0] > 0
+    assert arrows.V[0] == pytest.approx(0)
+
+
+def test_the_loop_draws_each_sweep_in_its_own_look_and_marks_the_paper():
+    E = np.array([-1.2, -0.6, -0.3, 0.3, 0.6, 1.2])
+    sweeps = {"forward": curve(E, 2 * E), "reverse": curve(E, E)}
+    figure = figures.iv_loop(
+        {"box": sweeps, "pore": sweeps}, length_x_nm=8.0, published_V_per_nm=(0.5, -1.0)
+    )
+    left, right = figure.axes
+    assert left.get_ylabel() == "current I (nA)"
+    assert "V/nm" in left.get_xlabel()
+    assert right.get_title(loc="left") == "pore slab"
+    forward = line(left, "forward, |E| rising")
+    assert forward == pytest.approx(np.c_[E, 2 * E])
+    looks = [each for each in left.lines if each.get_label().startswith(("forw", "rev"))]
+    assert len({each.get_linestyle() for each in looks}) == 2
+    assert len({each.get_marker() for each in looks}) == 2
+    assert len(left.collections) == 2  # a band each
+    marked = {float(each.get_xdata()[0]) for each in left.lines if each.get_linestyle() == ":"}
+    assert marked == {0.5, -1.0}
+    figure.draw_without_rendering()
+    top = left.child_axes[0]
+    assert "V" in top.get_xlabel()
+    assert top.get_xlim() == pytest.approx(8.0 * np.array(left.get_xlim()))
+
+
+def test_arrows_follow_time():
+    E = np.array([-1.2, -0.6, -0.3, 0.3, 0.6, 1.2])
+    sweeps = {"forward": curve(E, E), "reverse": curve(E, 0.5 * E)}
+    figure = figures.iv_loop({"box": sweeps}, length_x_nm=8.0)
+    arrows = [a for a in figure.axes[0].texts if a.arrow_patch is not None]
+    growing = [abs(a.xy[0]) > abs(a.xyann[0]) for a in arrows]
+    assert growing == [True, True, False, False]
+
+
+def test_species_are_named():
+    E = np.linspace(-1, 1, 5)
+    figure = figures.species_loop(
+        {"K": {"forward": curve(E, E)}, "Cl": {"forward": curve(E, -E)}}, length_x_nm=8.0
+    )
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["K⁺", "Cl⁻"]
+    assert line(figure.axes[1], "forward, |E| rising") == pytest.approx(np.c_[E, -E])
+
+
+def test_a_curve_without_an_interval_has_no_band():
+    figure = figures.spread_by_field({"forward": Curve.bare([0.1, 0.2], [60, 50])}, length_x_nm=8.0)
+    assert len(figure.axes[0].collections) == 0
+    assert figure.axes[0].get_ylabel() == "σθ (°)"
+
+
+def test_the_gaussian_is_drawn_with_the_fitted_width():
+    angle = np.arange(-175.0, 180, 10)
+    one = figures.Distribution(angle, np.full_like(angle, 1 / 360), 170.0, 20.0)
+    figure = figures.angle_distributions({"E = +0.5 V/nm": {"forward": one}})
+    bell = figure.axes[0].lines[1].get_xydata()
+    peak = bell[bell[:, 1].argmax()]
+    assert peak[0] == pytest.approx(170, abs=1)
+    assert peak[1] == pytest.approx(1 / (np.sqrt(2 * np.pi) * 20), rel=1e-3)
+    assert bell[:, 0].min() >= -180
+    assert bell[:, 0].max() <= 180
+    assert (np.diff(bell[:, 0]) >= 0).all()
+    half = bell[np.isclose(bell[:, 0], -170)][0, 1]  # across the wrap, 20 degrees away
+    assert half == pytest.approx(peak[1] * np.exp(-0.5), rel=1e-3)
+
+
+def test_a_relaxation_shows_the_fit_and_its_time():
+    t = np.linspace(0, 10, 21)
+    fitted = 50 + 20 * np.exp(-t / 3)
+    one = figures.Relaxation(curve(t, fitted + 1), fitted, "τ = 3 ps")
+    figure = figures.relaxation({"forward": {0.8: one}, "reverse": {0.0: one}})
+    left = figure.axes[0]
+    assert left.lines[1].get_xydata() == pytest.approx(np.c_[t, fitted])
+    assert "τ = 3 ps" in left.get_legend().get_texts()[0].get_text()
+    assert "(ps)" in left.get_xlabel()
+
+
+def test_no_identifiable_time_is_said_so():
+    nothing = Curve.bare([], [])
+    figure = figures.relaxation_times({"forward": nothing, "reverse": nothing}, length_x_nm=8.0)
+    assert "no identifiable" in figure.axes[0].texts[0].get_text()
+
+
+def test_pulse_pairs_mark_the_published_levels():
+    stated = {"ratio_first": 3.1, "ratio_last": 1.2, "tau_ps": 8.0}
+    figure = figures.pulse_pairs({"ppf": {"box": curve([2, 10], [1.5, 1.1])}}, {"ppf": stated})
+    ax = figure.axes[0]
+    levels = {float(each.get_ydata()[0]) for each in ax.lines if each.get_linestyle() == ":"}
+    assert levels == {3.1, 1.2}
+    drawn = ax.containers[0].lines[0].get_xydata()
+    assert drawn[:, 1] == pytest.approx([1.5, 1.1])
+    assert "Δt (ps)" in ax.get_xlabel()
+
+
+def test_a_pulse_trace_shades_the_pulses():
+    t = np.linspace(0, 12, 25)
+    figure = figures.pulse_trace(t, np.sin(t), {"box": curve(t, t)}, [(0, 5), (7, 12)])
+    spans = list(figure.axes[1].patches)
+    assert [(p.get_x(), p.get_x() + p.get_width()) for p in spans] == [(0, 5), (7, 12)]
+
+
+def test_the_barrier_table_draws_every_number():
+    table = {
+        "published": {
+            "field_V_per_nm": [0.2, 0.4],
+            "parts_kJ_per_mol": {"water_vdw": [1.0, 2.0], "ion_vdw": [3.0, 4.0]},
+            "total_kJ_per_mol": [5.0, 7.0],
+        }
+    }
+    figure = figures.barrier_table(table, {"published": np.array([0.1, 0.2])})
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    assert heights == [1.0, 2.0, 3.0, 4.0, 5.0, 7.0]
+    assert "kJ/mol" in figure.axes[0].get_ylabel()
+    assert line(figure.axes[1], "published")[:, 1] == pytest.approx([0.1, 0.2])
+
+
+def test_checks_show_the_canonical_band():
+    t = np.linspace(0, 10, 11)
+    figure = figures.equilibrium_checks(t, 300 + t, -4000 - t, target_K=300, canonical_rmsd_K=4.0)
+    bands = [
+        p.get_extents().transformed(figure.axes[0].transData.inverted())
+        for p in figure.axes[0].patches
+    ]
+    assert {round(b.height) for b in bands} == {8, 16}
+    assert figure.axes[1].lines[0].get_ydata() == pytest.approx((-4000 - t) / 1000)
+
+
+@pytest.mark.parametrize("draw", [
+    lambda: figures.density_profile([0, 1], [0.9, 1.0], {"K": [1, 1], "Cl": [1, 1]},
+                                    target_g_per_cm3=0.997),
+    lambda: figures.axis_potential([-1, 0, 1], {"mosse": [1, 3, -1]}),
+    lambda: figures.driven([0, 1], [0, 1], {"box": [0, 1]}, [9, 8]),
+])  # fmt: skip
+def test_every_axis_has_a_unit_and_the_readers_settings_stay(draw):
+    before = mpl.rcParams["font.size"]
+    figure = draw()
+    assert isinstance(figure, Figure)
+    assert mpl.rcParams["font.size"] == before
+    labels = [ax.get_ylabel() for ax in figure.axes] + [figure.axes[-1].get_xlabel()]
+    assert all("(" in label and ")" in label for label in labels), labels

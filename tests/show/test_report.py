@@ -1,0 +1,162 @@
+"""Pages that need no network, figures with their files, and failures that are shown."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import nbformat
+import pytest
+from matplotlib.figure import Figure
+from nbformat import v4
+
+from janus_pore import spec
+from janus_pore.measure.statistics import Estimate
+from janus_pore.show import page, report, scorecard
+
+DEMO = spec.load_profile("demo")
+
+
+@pytest.fixture(autouse=True)
+def results(tmp_path, monkeypatch):
+    monkeypatch.setenv("JANUS_PORE_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
+
+
+class Loads(HTMLParser):
+    """Everything that a page makes a browser load, and pictures without a description."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = re.findall(r"@import|url\(\s*['\"]?(?:https?:)?//", text)
+        self.scripts = 0
+        self.undescribed = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.scripts += tag == "script"
+        self.undescribed += tag == "img" and not values.get("alt")
+        loading = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src"}
+        address = values.get(loading.get(tag, ""), "") or ""
+        if not address.startswith("data:") and re.match(r"(\w+:)?//", address):
+            self.found.append(address)
+
+
+def simple_figure():
+    figure = Figure()
+    figure.add_subplot().plot([0, 1], [0, 1])
+    return figure
+
+
+def test_formulas_become_described_pictures():
+    text = report.mathematics("Let $x^2$ be, cost \\$5, code `$a$`, and\n\n$$\\frac{a}{b}$$\n")
+    assert text.count('<img class="math"') == 2
+    assert 'alt="x^2"' in text
+    assert 'alt="\\frac{a}{b}"' in text
+    assert "`$a$`" in text
+    assert "\\$5" in text
+
+
+def test_a_page_loads_nothing_and_folds_its_code(tmp_path):
+    code = v4.new_code_cell("a = 1", metadata={"tags": []})
+    code.outputs = [
+        v4.new_output(
+            "display_data",
+            {
+                "application/vnd.jupyter.widget-view+json": {"model_id": "x"},
+                "text/html": "<p>still</p>",
+            },
+        )
+    ]
+    parameters = v4.new_code_cell("profile = 'demo'", metadata={"tags": ["parameters"]})
+    notebook = v4.new_notebook(cells=[v4.new_markdown_cell("# Title\n\n$E L_x$"), parameters, code])
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+    target = report.convert(notebook, tmp_path / "x.html", "1 The system", "a title")
+    text = target.read_text()
+    loads = Loads(text)
+    assert loads.found == []
+    assert loads.scripts == 0
+    assert loads.undescribed == 0
+    assert "<p>still</p>" in text
+    assert "widget-view" not in text
+    folds = re.findall(r"<details[^>]*>", text)
+    assert len(folds) == 2
+    assert ["open" in fold for fold in folds] == [True, False]
+    assert re.search(r'<a[^>]*aria-current="page"[^>]*>1 The system</a>', text)
+    assert text.count("<h1") == 1
+
+
+def test_a_figure_is_kept_in_three_formats_with_its_origin(results):
+    one = page.Page("03_iv_ndr", DEMO)
+    shown = one.figure(
+        simple_figure(), "fig1b_loop", caption="A <loop>.", alt='says "so"', runs="sine r000"
+    )
+    folder = results / "demo" / "figures"
+    assert {p.name for p in folder.iterdir()} == {
+        f"fig1b_loop.{suffix}" for suffix in ("png", "svg", "pdf", "json")
+    }
+    origin = json.loads((folder / "fig1b_loop.json").read_text())
+    assert origin["runs"] == "sine r000"
+    assert origin["notebook"] == "03_iv_ndr"
+    html = shown._repr_mimebundle_()["text/html"]
+    assert "A &lt;loop&gt;." in html
+    assert "says &quot;so&quot;" in html
+    assert Loads(html).undescribed == 0
+
+
+def test_the_stamp_says_what_where_and_how_long(results):
+    one = page.Page("02_simulate", DEMO)
+    one.add(md_ns=1.25)
+    text = one.stamp().text
+    kept = json.loads((results / "demo" / "stamp_02_simulate.json").read_text())
+    for name in ("commit", "hardware", "numpy", "wall time of this notebook"):
+        assert kept[name]
+        assert name in text
+    assert kept["md_ns"] == "1.25"
+
+
+def test_the_front_page_holds_verdicts_figures_and_failures(tmp_path, results):
+    one = page.Page("03_iv_ndr", DEMO)
+    one.figure(simple_figure(), "fig1b_loop", caption="The loop.", alt="a loop", runs="sine")
+    part = scorecard.judge("onset", Estimate(0.6, 0.5, 0.7, 2, ""), (0, 1), DEMO)
+    one.scorecard([scorecard.row(1, [part], estimator="box", run="sine")])
+    one.stamp()
+    (results / "demo" / "03_iv_ndr.ipynb").write_text(nbformat.writes(v4.new_notebook()))
+    index = report.write_report(DEMO, {"04_water_order": "ValueError: <no>"}, tmp_path / "report")
+    text = index.read_text()
+    assert Loads(text).found == []
+    assert Loads(text).undescribed == 0
+    assert "ValueError: &lt;no&gt;" in text
+    assert 'src="figures/fig1b_loop.png"' in text
+    assert text.count('<th scope="row">') >= 21
+    assert "1 not enough statistics; 20 not evaluated" in text
+    assert (index.parent / "figures" / "fig1b_loop.png").is_file()
+    linked = set(re.findall(r'href="([^"#]+\.html)"', text))
+    assert linked
+    assert all((index.parent / address).is_file() for address in linked)
+
+
+def test_a_failing_notebook_keeps_its_part_and_says_its_error(tmp_path, monkeypatch, results):
+    root = tmp_path / "clone"
+    (root / "notebooks").mkdir(parents=True)
+    cells = [
+        v4.new_code_cell("profile = None", metadata={"tags": ["parameters"]}),
+        v4.new_code_cell("print('before', profile)"),
+        v4.new_code_cell("raise ValueError('the reason')"),
+    ]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(
+        v4.new_notebook(cells=cells, metadata=metadata), root / "notebooks" / "01_build.ipynb"
+    )
+    monkeypatch.setattr(report.paths, "project_root", lambda: root)
+    with pytest.raises(report.NotebookError, match="ValueError: the reason"):
+        report.run_notebook("01_build", "demo")
+    kept = (results / "demo" / "01_build.ipynb").read_text()
+    assert "before demo" in kept
+
+
+def test_an_unknown_profile_is_one_line(capsys):
+    assert report.main(["--profile", "nosuch"]) == 1
+    assert "nosuch" in capsys.readouterr().err

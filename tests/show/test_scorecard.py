@@ -1,0 +1,168 @@
+"""Verdicts follow from intervals and samples; published numbers are those of the paper."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from janus_pore import spec
+from janus_pore.errors import MissingInputError
+from janus_pore.measure.statistics import Estimate
+from janus_pore.show import scorecard
+from janus_pore.show.scorecard import decided, judge, row, together
+
+DEMO = spec.load_profile("demo")
+TINY = spec.load_profile("tiny")
+
+
+def estimate(value=1.0, low=0.9, high=1.1, n=10):
+    return Estimate(value, low, high, n, "bootstrap over replicas")
+
+
+@pytest.fixture(autouse=True)
+def results(tmp_path, monkeypatch):
+    monkeypatch.setenv("JANUS_PORE_RESULTS", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("region", "verdict"),
+    [
+        ((0.0, math.inf), "reproduced"),
+        ((0.9, 1.1), "reproduced"),
+        ((-math.inf, 0.0), "not reproduced"),
+        ((1.2, 1.5), "not reproduced"),
+        ((1.0, 2.0), "not enough statistics"),
+    ],
+)
+def test_the_whole_interval_decides(region, verdict):
+    assert judge("x", estimate(), region, DEMO).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "poor",
+    [
+        estimate(n=scorecard.LEAST_INDEPENDENT - 1),
+        estimate(low=math.nan),
+        estimate(high=math.inf),
+        estimate(value=math.nan),
+    ],
+)
+def test_too_little_is_never_a_verdict(poor):
+    assert judge("x", poor, (-10.0, 10.0), DEMO).verdict == "not enough statistics"
+    assert decided("x", poor, True, DEMO).verdict == "not enough statistics"
+
+
+def test_tiny_never_reproduces_nor_refutes():
+    for region in ((0.0, math.inf), (5.0, 6.0)):
+        assert judge("x", estimate(n=1000), region, TINY).verdict == "not enough statistics"
+    for holds in (True, False):
+        assert decided("x", estimate(n=1000), holds, TINY).verdict == "not enough statistics"
+
+
+def test_all_parts_must_hold():
+    assert together(["reproduced", "reproduced"]) == "reproduced"
+    assert together(["reproduced", "not enough statistics"]) == "not enough statistics"
+    assert together(["not enough statistics", "not reproduced"]) == "not reproduced"
+    assert together([]) == "not evaluated in this run"
+
+
+def test_a_row_says_value_interval_and_samples():
+    parts = [judge("τf", estimate(8.04, 7.41, 8.71), (6.0, 10.0), DEMO, unit="ps")]
+    one = row(17, parts, estimator="box", run="ppf")
+    assert one.found == "τf 8.0 [7.4, 8.7] ps (n = 10)"
+    assert one.verdict == "reproduced"
+    assert one.run == "ppf"
+    assert "8 ps" in one.published
+
+
+def test_numbers_carry_as_many_digits_as_their_interval():
+    assert scorecard.describe(estimate(-0.01234, -0.01334, -0.01134)) == (
+        "−0.0123 [−0.0133, −0.0113] (n = 10)"
+    )
+    assert scorecard.describe(estimate(math.nan, math.nan, math.nan, 0)) == (
+        "not determined (n = 0)"
+    )
+
+
+def test_there_are_21_claims_each_with_its_notebook():
+    claims = scorecard.claims()
+    assert [c.id for c in claims] == list(range(1, 22))
+    assert {c.id for c in claims if c.control} == {*range(1, 6), *range(12, 21)}
+    assert scorecard.claim(17).values == {"ratio_first": 3.1, "ratio_last": 1.2, "tau_ps": 8.0}
+    assert scorecard.claim(2).values["onset_V_per_nm"] == -1.0
+
+
+def test_charge_sets_of_fig_4_exist():
+    from janus_pore.build.forcefield import load_forcefield
+
+    named = {c.id: c.values["charge_set"] for c in scorecard.claims() if "charge_set" in c.values}
+    sets = load_forcefield().charge_sets
+    stated = {12: (-0.53, 1.06, -0.53), 13: (-0.35, 1.06, -0.71), 14: (0, 0, 0),
+              15: (-0.59, 1.18, -0.59)}  # fmt: skip
+    for number, (minus, metal, plus) in stated.items():
+        charges = sets[named[number]].charges_e
+        assert (charges["minus"], charges["metal"], charges["plus"]) == (minus, metal, plus)
+
+
+def test_table_1_implies_the_distances():
+    assert scorecard.implied_distance_nm("published") == pytest.approx(
+        [0.083, 0.085, 0.065, 0.070], abs=1e-3
+    )
+    assert scorecard.implied_distance_nm("manuscript") == pytest.approx(
+        [0.24, 0.22, 0.22], abs=6e-3
+    )
+
+
+def test_both_versions_of_table_1_are_whole():
+    for version, columns in (("published", 6), ("manuscript", 3)):
+        table = scorecard.reference("table1.yaml")[version]
+        n = len(table["field_V_per_nm"])
+        assert len(table["parts_kJ_per_mol"]) == columns
+        assert {len(v) for v in table["parts_kJ_per_mol"].values()} == {n}
+        assert len(table["total_kJ_per_mol"]) == n
+    # parts and totals of one row each, so that no column is shifted
+    published = scorecard.reference("table1.yaml")["published"]
+    parts = [v[3] for v in published["parts_kJ_per_mol"].values()]
+    assert parts == [16.54, 32.22, 3.92, -21.97, -0.00035, -19.1]
+    assert np.sum(parts) == pytest.approx(11.60965)
+
+
+def test_rows_are_kept_and_collected_with_the_rest_not_evaluated(results):
+    rows = [
+        row(1, [judge("onset", estimate(), (0, 2), DEMO)], estimator="box"),
+        row(1, [judge("onset", estimate(), (2, 3), DEMO)], estimator="pore"),
+    ]
+    path = scorecard.write(scorecard.complete(rows, "03_iv_ndr"), DEMO, "03_iv_ndr")
+    assert path == results / "demo" / "scorecard_03_iv_ndr.json"
+    assert json.loads(path.read_text())["rows"][0]["verdict"] == "reproduced"
+    everything = scorecard.collect("demo")
+    assert sorted({r.id for r in everything}) == list(range(1, 22))
+    assert len(everything) == 22
+    counts = scorecard.count(everything)
+    assert counts["reproduced"] == counts["not reproduced"] == 1
+    assert counts["not evaluated in this run"] == 20
+
+
+def test_a_missing_scorecard_says_what_makes_it():
+    with pytest.raises(MissingInputError, match=r"janus_pore\.show\.report --profile reduced"):
+        scorecard.collect("reduced")
+
+
+def test_the_table_is_escaped_and_says_verdicts_in_words():
+    one = scorecard.Row(9, "2C", "a < b", "yes", "<script>", "not reproduced", run="sine")
+    text = scorecard.as_html([one])
+    assert "a &lt; b" in text
+    assert "<script>" not in text
+    assert "✕ not reproduced" in text
+
+
+def test_differences_from_the_published_conditions_are_named():
+    found = scorecard.differences(DEMO, "sine")
+    assert "frequency_GHz = 5.0 (published 0.2)" in found
+    assert "replicas = 2 (published 10)" in found
+    assert "5 nm" in found
+    assert scorecard.differences(spec.load_profile("paper"), "sine") == ""
