@@ -109,13 +109,18 @@ class MembraneLennardJones(_Strict):
 
 
 class Particle(_Strict):
-    """A site with its own charge and mass: of water, or an ion."""
+    """A site with its own charge and mass, such as those of water."""
 
     sigma_nm: Annotated[float, Field(ge=0, le=1)]
     epsilon_kJ_per_mol: Annotated[float, Field(ge=0, le=10)]
     charge_e: Charge
     mass_u: Mass
-    source: str = ""
+
+
+class Ion(Particle):
+    """A monatomic ion."""
+
+    source: str
 
 
 class Water(_Strict):
@@ -156,7 +161,7 @@ class ForceField(_Strict):
     membrane_lj: MembraneLennardJones
     masses_u: dict[str, Mass]
     water: Water
-    ions: dict[Literal["K", "Cl"], Particle]
+    ions: dict[Literal["K", "Cl"], Ion]
     membrane: MembraneSupport
 
     @model_validator(mode="after")

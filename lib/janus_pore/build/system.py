@@ -333,8 +333,16 @@ def bulk_density(
     error = (
         blocks.std(axis=0, ddof=1) / np.sqrt(len(blocks)) if len(blocks) > 1 else np.full(3, np.nan)
     )
-    solvent, water, total = values.mean(axis=0).tolist()
-    return BulkDensity(solvent, water, total, *error.tolist(), len(values))
+    mean = values.mean(axis=0)
+    return BulkDensity(
+        solvent_equivalent_g_per_cm3=float(mean[0]),
+        water_g_per_cm3=float(mean[1]),
+        total_g_per_cm3=float(mean[2]),
+        solvent_equivalent_error_g_per_cm3=float(error[0]),
+        water_error_g_per_cm3=float(error[1]),
+        total_error_g_per_cm3=float(error[2]),
+        frames=len(values),
+    )
 
 
 def _check_box(system: SystemSpec, membrane: Membrane) -> None:
