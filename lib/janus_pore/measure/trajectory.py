@@ -396,8 +396,9 @@ def _pore_water(
         arms += arm - layout.box_nm * np.rint(arm / layout.box_nm)
     theta = np.degrees(np.arctan2(arms[:, 1], arms[:, 0]))
     dipole = DEBYE_PER_E_NM * layout.hydrogen_charge_e * arms[:, 0]
-    dipoles: FloatArray = np.bincount(frame, weights=dipole, minlength=len(positions))
-    return frame.astype(np.intp, copy=False), theta, dipoles
+    total = np.zeros(len(positions))
+    np.add.at(total, frame, dipole)
+    return frame.astype(np.intp, copy=False), theta, total
 
 
 def _pad(

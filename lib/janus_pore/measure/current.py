@@ -1,0 +1,550 @@
+"""Current from transferred charge, current-field loops, and what is read from them.
+
+The first axis of every array of currents is the independent unit: a replica, or a cycle
+of one (:func:`cycles_as_units`). ``forward`` is |E| rising, ``reverse`` |E| falling, for
+both polarities; "outward" current is I·sign(E), positive along the field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import MeasureError
+from .statistics import (
+    CONFIDENCE,
+    FEWEST_UNITS,
+    RESAMPLES,
+    Band,
+    Estimate,
+    band,
+    draw_sums,
+    estimate,
+    zero_count_bound,
+)
+
+FloatArray = npt.NDArray[np.float64]
+Direction = Literal["forward", "reverse"]
+Polarity = Literal[1, -1]
+
+NANOAMPERE_PER_E_PER_PS = 160.2176634
+"""One elementary charge per picosecond (CODATA 2018, exact)."""
+STRICT_CONFIDENCE = 0.99
+"""Confidence for a fall of the current from a maximum that the same data chose."""
+RELEVANT_DROP = 0.1
+"""Fall of the current beyond its maximum, relative to the maximum, that counts as negative
+differential resistance when it is judged absent."""
+RELEVANT_GAP = 0.1
+"""Opening of a loop at E = 0, relative to its largest mean |I|, below which it is pinched."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One sweep of one polarity: current against field, with what its draws need.
+
+    Attributes
+    ----------
+    field_V_per_nm : (bins,)
+        Mean applied field in each bin, |E| rising.
+    current_nA
+        Mean current and its interval, (bins,) each.
+    draws : (resamples + 1, bins)
+        The bootstrap draws behind it.
+    """
+
+    direction: Direction
+    polarity: Polarity
+    field_V_per_nm: FloatArray
+    current_nA: Band
+    draws: FloatArray
+
+    @property
+    def outward(self) -> FloatArray:
+        """Draws of the current along the field, I·sign(E)."""
+        return self.polarity * self.draws
+
+
+@dataclass(frozen=True)
+class Onset:
+    """Where negative differential resistance begins.
+
+    Attributes
+    ----------
+    onset_V_per_nm
+        Signed field at which the smoothed outward current is largest.
+    confirmed_V_per_nm
+        First field beyond it at which dI/d|E| < 0 with confidence; NaN if there is none.
+    drop
+        Fall from the maximum to the end of the sweep, relative to the maximum.
+    verdict
+        ``found``, ``not found`` or ``not enough statistics``.
+    """
+
+    onset_V_per_nm: Estimate
+    confirmed_V_per_nm: float
+    drop: Estimate
+    verdict: Literal["found", "not found", "not enough statistics"]
+
+
+@dataclass(frozen=True)
+class Pinch:
+    """Currents at E = 0, as the field rises and as it falls through zero."""
+
+    rising_nA: Estimate
+    falling_nA: Estimate
+    gap_nA: Estimate
+    relative_gap: Estimate
+    verdict: Literal["pinched", "open", "not enough statistics"]
+
+
+def windowed_change(
+    values: npt.ArrayLike, time_ps: FloatArray, window_ps: float, *, step_ps: float | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Change of a cumulative quantity over each window, and the windows' centres.
+
+    Parameters
+    ----------
+    values : (..., n)
+        Sampled at ``time_ps``; interpolated linearly to the windows' ends.
+    time_ps : (n,)
+    window_ps
+        Length of a window.
+    step_ps
+        From one window to the next; by default ``window_ps``, so that no two overlap.
+
+    Returns
+    -------
+    (m,), (..., m)
+
+    Raises
+    ------
+    MeasureError
+        If a window is shorter than the spacing of the frames or longer than the series.
+    """
+    x, t = np.asarray(values, dtype=float), np.asarray(time_ps, dtype=float)
+    spacing = float(np.diff(t).max()) if len(t) > 1 else np.inf
+    duration = float(t[-1] - t[0])
+    if not spacing * (1 - 1e-6) <= window_ps <= duration * (1 + 1e-6):
+        raise MeasureError(
+            f"current_window_ps = {window_ps:g} ps must lie between the spacing of the frames "
+            f"({spacing:g} ps) and the length of the series ({duration:g} ps)"
+        )
+    step = window_ps if step_ps is None else step_ps
+    count = int((duration - window_ps) / step * (1 + 1e-9) + 1e-6) + 1
+    starts = t[0] + step * np.arange(count)
+    change = _interpolate(x, t, starts + window_ps) - _interpolate(x, t, starts)
+    return starts + window_ps / 2, change
+
+
+def _interpolate(values: FloatArray, time: FloatArray, at: FloatArray) -> FloatArray:
+    """Linear interpolation along the last axis."""
+    right = np.clip(np.searchsorted(time, at), 1, len(time) - 1)
+    share = (at - time[right - 1]) / (time[right] - time[right - 1])
+    share = np.clip(share, 0.0, 1.0)
+    result: FloatArray = values[..., right - 1] * (1 - share) + values[..., right] * share
+    return result
+
+
+def current_from_charge(
+    charge_e: npt.ArrayLike,
+    time_ps: FloatArray,
+    window_ps: float,
+    *,
+    step_ps: float | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Mean current in windows of the transferred charge.
+
+    Parameters
+    ----------
+    charge_e : (..., n)
+        Cumulative charge, such as a series' ``charge``.
+    time_ps : (n,)
+    window_ps, step_ps
+        As for :func:`windowed_change`.
+
+    Returns
+    -------
+    centre_ps : (m,)
+    current_nA : (..., m)
+        [Q(t + δt) - Q(t)]/δt for windows δt: for the ``box`` estimator this is
+        (1/Lx) Σ q_i [x_i(t + δt) - x_i(t)]/δt.
+    """
+    centre, change = windowed_change(charge_e, time_ps, window_ps, step_ps=step_ps)
+    return centre, NANOAMPERE_PER_E_PER_PS * change / window_ps
+
+
+def window_average(
+    values: npt.ArrayLike, time_ps: FloatArray, window_ps: float, *, step_ps: float | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Time average over the windows of :func:`current_from_charge` (trapezoids)."""
+    x, t = np.asarray(values, dtype=float), np.asarray(time_ps, dtype=float)
+    areas = 0.5 * (x[..., 1:] + x[..., :-1]) * np.diff(t)
+    integral = np.concatenate([np.zeros((*x.shape[:-1], 1)), np.cumsum(areas, axis=-1)], axis=-1)
+    centre, change = windowed_change(integral, t, window_ps, step_ps=step_ps)
+    return centre, change / window_ps
+
+
+def split_charging(quantity: npt.ArrayLike, axis: int = 0) -> tuple[FloatArray, FloatArray]:
+    """Transport through the pore and charging of the reservoirs.
+
+    Parameters
+    ----------
+    quantity
+        Charge or current with the estimators (box, pore, crossings) along ``axis``.
+
+    Returns
+    -------
+    transport, charging
+        The ``pore`` estimator, and ``box`` minus ``pore``: the displacement of ions outside
+        the membrane's slab. Over long times charging is bounded while transport is not.
+    """
+    x = np.asarray(quantity, dtype=float)
+    box, pore = np.take(x, 0, axis=axis), np.take(x, 1, axis=axis)
+    return pore, box - pore
+
+
+def cycles_as_units(values: npt.ArrayLike, cycles: int) -> FloatArray:
+    """Cycles of every replica as independent units.
+
+    Parameters
+    ----------
+    values : (replicas, ..., n)
+        Windows along the last axis; a remainder beyond a whole number per cycle is left out.
+
+    Returns
+    -------
+    (replicas · cycles, ..., n // cycles)
+    """
+    x = np.asarray(values, dtype=float)
+    length = x.shape[-1] // cycles
+    if length == 0:
+        raise MeasureError(
+            f"{x.shape[-1]} windows cannot be cut into {cycles} cycles; use shorter windows"
+        )
+    cut = x[..., : length * cycles].reshape(*x.shape[:-1], cycles, length)
+    return np.moveaxis(cut, -2, 1).reshape(-1, *x.shape[1:-1], length)
+
+
+def sweep_direction(field_V_per_nm: npt.ArrayLike) -> npt.NDArray[np.int8]:
+    """+1 where |E| rises along the last axis (forward), -1 where it falls (reverse), else 0."""
+    slope = np.gradient(np.abs(np.asarray(field_V_per_nm, dtype=float)), axis=-1)
+    slope[np.abs(slope) < 1e-12] = 0
+    signs: npt.NDArray[np.int8] = np.sign(slope).astype(np.int8)
+    return signs
+
+
+def sweep(
+    field_V_per_nm: npt.ArrayLike,
+    current_nA: npt.ArrayLike,
+    edges_V_per_nm: npt.ArrayLike,
+    *,
+    unit: str = "replicas",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[tuple[Polarity, Direction], Branch]:
+    """Current against field by polarity and sweep direction.
+
+    Parameters
+    ----------
+    field_V_per_nm : (windows,) or (units, windows)
+        Mean field in each window, in the order of time.
+    current_nA : (units, windows)
+    edges_V_per_nm : (bins + 1,)
+        Edges of bins in |E|, ascending.
+    unit
+        What the first axis is, for the reader.
+
+    Returns
+    -------
+    dict
+        By (polarity, direction), polarity +1 or -1. Bins without a window are left out;
+        branches without a bin are absent.
+    """
+    I = np.atleast_2d(np.asarray(current_nA, dtype=float))  # noqa: E741
+    E = np.broadcast_to(np.asarray(field_V_per_nm, dtype=float), I.shape)
+    edges = np.asarray(edges_V_per_nm, dtype=float)
+    n_bins = len(edges) - 1
+    which = np.digitize(np.abs(E), edges) - 1
+    which[np.abs(E) == edges[-1]] = n_bins - 1
+    directions = sweep_direction(E)
+    units = np.broadcast_to(np.arange(len(I))[:, None], I.shape)
+    out: dict[tuple[Polarity, Direction], Branch] = {}
+    polarities: tuple[Polarity, ...] = (1, -1)
+    signs: tuple[tuple[Direction, int], ...] = (("forward", 1), ("reverse", -1))
+    for polarity in polarities:
+        for direction, sign in signs:
+            use = (which >= 0) & (which < n_bins) & (np.sign(E) == polarity) & (directions == sign)
+            place = units[use] * n_bins + which[use]
+            sums = np.stack(
+                [
+                    np.bincount(place, weights=w, minlength=len(I) * n_bins).reshape(len(I), n_bins)
+                    for w in (np.ones(use.sum()), I[use], E[use])
+                ],
+                axis=1,
+            )
+            filled = sums[:, 0].sum(axis=0) > 0
+            if not filled.any():
+                continue
+            drawn = draw_sums(sums[..., filled], resamples=resamples, seed=seed)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                currents = drawn[:, 1] / drawn[:, 0]
+            out[polarity, direction] = Branch(
+                direction,
+                polarity,
+                drawn[0, 2] / drawn[0, 0],
+                band(currents, len(I), f"bootstrap over {len(I)} {unit}"),
+                currents,
+            )
+    return out
+
+
+def ndr_onset(
+    branch: Branch, *, bandwidth_V_per_nm: float | None = None, points: int = 201
+) -> Onset:
+    """Where, and whether, the current falls with rising |E|.
+
+    The outward current is smoothed against |E| by local quadratic regression; its maximum
+    within the sweep is the onset, with an interval from the draws. Negative differential
+    resistance is *found* if beyond the onset the slope dI/d|E| is below zero with
+    confidence and the current at the end of the sweep is lower than at the onset with
+    :data:`STRICT_CONFIDENCE`; it is
+    *not found* if a drop by more than :data:`RELEVANT_DROP` of the maximum can be excluded;
+    otherwise there is not enough statistics.
+
+    Parameters
+    ----------
+    branch
+        At least six bins; bins empty in some draws are left out.
+    bandwidth_V_per_nm
+        Half-width of the (tricube) smoothing kernel; by default a third of the sweep.
+    points
+        Fields at which the smoothed curve is evaluated.
+    """
+    J = branch.outward
+    E = np.abs(branch.field_V_per_nm)
+    usable = np.isfinite(J).all(axis=0)
+    J, E = J[:, usable], E[usable]
+    units, method = branch.current_nA.n_independent, branch.current_nA.method
+    nothing = Estimate(np.nan, np.nan, np.nan, units, method)
+    if len(E) < 6:
+        return Onset(nothing, np.nan, nothing, "not enough statistics")
+    width = (E[-1] - E[0]) / 3 if bandwidth_V_per_nm is None else bandwidth_V_per_nm
+    grid = np.linspace(E[0], E[-1], points)
+    smooth, slope = _local_quadratic(E, grid, width)
+    curves, slopes = J @ smooth.T, J @ slope.T
+    at = curves.argmax(axis=1)
+    rows = np.arange(len(J))
+    top = curves[rows, at]
+    onset = estimate(branch.polarity * grid[at], units, method)
+    lowest, highest = sorted((branch.polarity * float(E[0]), branch.polarity * float(E[-1])))
+    onset = Estimate(
+        onset.value, max(onset.low, lowest), min(onset.high, highest), units, onset.method
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        fall = np.where(top > 0, (top - curves[:, -1]) / top, np.nan)
+    drop = estimate(fall, units, method)
+    upper = band(slopes, units, method).high
+    falling = (np.arange(points) > at[0]) & (upper < 0)
+    confirmed = branch.polarity * grid[int(np.argmax(falling))] if falling.any() else np.nan
+
+    # The maximum was chosen because it is high, so that a fall from it proves little: the
+    # place is kept for all draws and the test is stricter than the interval.
+    fixed = estimate(curves[:, at[0]] - curves[:, -1], units, method, STRICT_CONFIDENCE)
+    positive = estimate(top, units, method)
+    verdict: Literal["found", "not found", "not enough statistics"] = "not enough statistics"
+    if positive.enough and positive.low > 0:
+        if falling.any() and fixed.enough and fixed.low > 0:
+            verdict = "found"
+        elif np.nanquantile(fall[1:], 0.5 + CONFIDENCE / 2) < RELEVANT_DROP:
+            verdict = "not found"
+    return Onset(onset, float(confirmed), drop, verdict)
+
+
+def _local_quadratic(
+    x: FloatArray, grid: FloatArray, width: float
+) -> tuple[FloatArray, FloatArray]:
+    """Matrices (grid, x) that give value and slope of a local quadratic regression.
+
+    Tricube weights (Cleveland, J. Am. Stat. Assoc. 74, 829 (1979)); the kernel widens
+    where fewer than four points lie within it.
+    """
+    value, slope = np.empty((len(grid), len(x))), np.empty((len(grid), len(x)))
+    for i, centre in enumerate(grid):
+        distance = np.abs(x - centre)
+        reach = max(width, 1.01 * float(np.sort(distance)[min(4, len(x) - 1)]))
+        root = np.sqrt(np.clip(1 - (distance / reach) ** 3, 0, None) ** 3)
+        design = np.stack([np.ones_like(x), x - centre, (x - centre) ** 2], axis=1)
+        solution = np.linalg.pinv(root[:, None] * design) * root
+        value[i], slope[i] = solution[0], solution[1]
+    return value, slope
+
+
+def loop_area(
+    field_V_per_nm: npt.ArrayLike,
+    current_nA: npt.ArrayLike,
+    *,
+    unit: str = "replicas",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[Literal["positive", "negative", "whole"], Estimate]:
+    """Signed area ∮ I dE of the loop, in nA·V/nm, for each polarity and in all.
+
+    Parameters
+    ----------
+    field_V_per_nm : (windows,)
+        Mean field in each window over one whole cycle, in the order of time.
+    current_nA : (units, windows)
+
+    Notes
+    -----
+    Positive: |I| is larger in the forward sweep, the loop runs clockwise with I drawn
+    over E, in either polarity. Per polarity it is the integral of the difference of the
+    branches over |E|.
+    """
+    I = np.atleast_2d(np.asarray(current_nA, dtype=float))  # noqa: E741
+    E = np.asarray(field_V_per_nm, dtype=float)
+    following = np.roll(E, -1)
+    middle = 0.5 * (I + np.roll(I, -1, axis=1))
+    # A step through E = 0 belongs to both polarities, each with its part of it.
+    parts = np.stack(
+        [
+            (middle * (np.clip(following, low, high) - np.clip(E, low, high))).sum(axis=1)
+            for low, high in ((0, np.inf), (-np.inf, 0), (-np.inf, np.inf))
+        ],
+        axis=1,
+    )
+    draws = draw_sums(parts, resamples=resamples, seed=seed) / len(I)
+    method = f"bootstrap over {len(I)} {unit}"
+    names: tuple[Literal["positive", "negative", "whole"], ...] = ("positive", "negative", "whole")
+    return {name: estimate(draws[:, i], len(I), method) for i, name in enumerate(names)}
+
+
+def pinch(
+    field_V_per_nm: npt.ArrayLike,
+    current_nA: npt.ArrayLike,
+    *,
+    near_V_per_nm: float,
+    unit: str = "replicas",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Pinch:
+    """Whether the loop is pinched at the origin.
+
+    Parameters
+    ----------
+    field_V_per_nm : (windows,)
+        In the order of time, over whole cycles.
+    current_nA : (units, windows)
+    near_V_per_nm
+        Windows with |E| below this are used, at least three on each side of the loop.
+
+    Returns
+    -------
+    Pinch
+        ``rising_nA`` and ``falling_nA`` are the intercepts at E = 0 of straight lines
+        through the windows near it, as E rises and as E falls; ``gap_nA`` is their
+        difference, which a capacitor in parallel makes 2 C dE/dt. *Pinched* if the gap's
+        interval holds zero and stays within :data:`RELEVANT_GAP` of the largest |I| of
+        the unit-averaged loop; *open* if it excludes zero.
+    """
+    I = np.atleast_2d(np.asarray(current_nA, dtype=float))  # noqa: E741
+    E = np.asarray(field_V_per_nm, dtype=float)
+    slope = np.gradient(E)
+    near = np.abs(E) < near_V_per_nm
+    columns = []
+    for side in (slope > 0, slope < 0):
+        chosen = np.flatnonzero(near & side)
+        if len(chosen) < 3:
+            raise MeasureError(
+                f"only {len(chosen)} windows lie within {near_V_per_nm:g} V/nm of E = 0 on one "
+                "side of the loop and 3 are needed; raise near_V_per_nm or shorten the windows"
+            )
+        design = np.stack([np.ones(len(chosen)), E[chosen]], axis=1)
+        columns.append(I[:, chosen] @ np.linalg.pinv(design)[0])
+    largest = float(np.abs(I.mean(axis=0)).max())
+    draws = draw_sums(np.stack(columns, axis=1), resamples=resamples, seed=seed) / len(I)
+    method = f"bootstrap over {len(I)} {unit}"
+    rising, falling = (estimate(draws[:, i], len(I), method) for i in (0, 1))
+    gap_draws = draws[:, 0] - draws[:, 1]
+    gap = estimate(gap_draws, len(I), method)
+    relative = estimate(gap_draws / (largest or np.nan), len(I), method)
+    verdict: Literal["pinched", "open", "not enough statistics"] = "not enough statistics"
+    if gap.excludes(0.0):
+        verdict = "open"
+    elif relative.enough and max(abs(relative.low), abs(relative.high)) < RELEVANT_GAP:
+        verdict = "pinched"
+    return Pinch(rising, falling, gap, relative, verdict)
+
+
+def asymmetry(positive: Branch, negative: Branch) -> tuple[FloatArray, Band, Estimate]:
+    """How much more current flows for +E than for -E.
+
+    Returns
+    -------
+    field_V_per_nm : (bins,)
+        Fields |E| at which both branches are compared: those of ``positive`` within the
+        range of ``negative``.
+    difference
+        (J₊ - J₋)/(largest J) with J the outward current, at each field.
+    overall
+        (∫J₊ - ∫J₋)/(∫J₊ + ∫J₋) over |E|.
+    """
+    E_plus, E_minus = np.abs(positive.field_V_per_nm), np.abs(negative.field_V_per_nm)
+    use = (E_plus >= E_minus[0]) & (E_plus <= E_minus[-1])
+    E = E_plus[use]
+    if len(E) < 2:
+        raise MeasureError("the two polarities share fewer than two fields; use the same bins")
+    plus = positive.outward[:, use]
+    minus = _interpolate(negative.outward, E_minus, E)
+    units, method = positive.current_nA.n_independent, positive.current_nA.method
+    scale = max(float(np.abs(plus[0]).max()), float(np.abs(minus[0]).max()), 1e-300)
+    areas = [np.trapezoid(J, E, axis=1) for J in (plus, minus)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        overall = (areas[0] - areas[1]) / (areas[0] + areas[1])
+    return E, band((plus - minus) / scale, units, method), estimate(overall, units, method)
+
+
+def steady_current(
+    charge_e: npt.ArrayLike,
+    time_ps: FloatArray,
+    *,
+    discard_ps: float = 0.0,
+    unit: str = "replicas",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Mean current (nA) at a constant field.
+
+    Parameters
+    ----------
+    charge_e : (units, n)
+        Transferred charge of each replica; with one replica, cut its series into segments
+        of time (:func:`janus_pore.measure.statistics.blocks`) and give those.
+    discard_ps
+        Left out at the beginning of every unit, while the reservoirs charge.
+
+    Notes
+    -----
+    Where no unit transferred anything (no crossings) the bootstrap cannot know the error;
+    the interval is then that of a Poisson count of zero single charges in the whole time.
+    """
+    Q = np.atleast_2d(np.asarray(charge_e, dtype=float))
+    t = np.asarray(time_ps, dtype=float)
+    start = int(np.searchsorted(t, t[0] + discard_ps - 1e-6))
+    if start >= len(t) - 1:
+        raise MeasureError(
+            f"discard_ps = {discard_ps:g} ps leaves nothing of {t[-1] - t[0]:g} ps; lower it"
+        )
+    duration = float(t[-1] - t[start])
+    moved = Q[:, -1] - Q[:, start]
+    if not moved.any():
+        bound = NANOAMPERE_PER_E_PER_PS * zero_count_bound() / (duration * len(Q))
+        # Such a bound needs no scatter between units, so one unit is enough for it.
+        n = max(len(Q), FEWEST_UNITS)
+        return Estimate(0.0, -bound, bound, n, f"Poisson, no event in {len(Q)} {unit}")
+    draws = draw_sums(moved, resamples=resamples, seed=seed) / (len(Q) * duration)
+    method = f"bootstrap over {len(Q)} {unit}"
+    return estimate(NANOAMPERE_PER_E_PER_PS * draws, len(Q), method)

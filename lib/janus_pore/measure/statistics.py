@@ -1,0 +1,363 @@
+"""Uncertainty: one bootstrap for every observable, correlation times, exponential fits.
+
+Every observable here is a function of sums over independent units: replicas, or cycles
+or blocks of time where replicas are few. :func:`draw_sums` draws the units with
+replacement and returns the sums, the original in row 0; the observable is then computed
+for all rows at once and :func:`band` or :func:`estimate` turns the rows into an interval.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from ..errors import MeasureError
+
+FloatArray = npt.NDArray[np.float64]
+
+CONFIDENCE = 0.95
+RESAMPLES = 1000
+FEWEST_UNITS = 3
+"""With fewer independent units than this no interval is worth stating."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval and what stands behind it.
+
+    ``enough`` is False where the interval cannot be trusted or is unbounded: the answer
+    is then "not enough statistics", whatever ``value`` says.
+    """
+
+    value: float
+    low: float
+    high: float
+    n_independent: float
+    method: str
+
+    @property
+    def enough(self) -> bool:
+        """Whether value and interval are finite and rest on enough independent samples."""
+        numbers = (self.value, self.low, self.high)
+        return all(map(math.isfinite, numbers)) and self.n_independent >= FEWEST_UNITS
+
+    def excludes(self, reference: float) -> bool:
+        """Whether the interval is trustworthy and lies wholly on one side of ``reference``."""
+        return self.enough and not self.low <= reference <= self.high
+
+    def __str__(self) -> str:
+        if not self.enough:
+            return f"not enough statistics (n = {self.n_independent:.3g})"
+        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+@dataclass(frozen=True)
+class Band:
+    """A curve with its pointwise interval; arrays of one shape."""
+
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
+    n_independent: float
+    method: str
+
+    def at(self, index: Any) -> Estimate:
+        """One point of the curve."""
+        return Estimate(
+            float(self.value[index]),
+            float(self.low[index]),
+            float(self.high[index]),
+            self.n_independent,
+            self.method,
+        )
+
+
+@dataclass(frozen=True)
+class ExponentialFit:
+    """``a + b exp(-t/tau)`` (``decay``) or ``a + b (1 - exp(-t/tau))`` (``growth``).
+
+    ``identifiable`` is False where the data do not fix ``tau``; ``reason`` then says why.
+    """
+
+    kind: Literal["decay", "growth"]
+    a: Estimate
+    b: Estimate
+    tau: Estimate
+    identifiable: bool
+    reason: str
+
+    def curve(self, time: FloatArray) -> FloatArray:
+        """The fitted function at ``time`` (any shape, in the unit of ``tau``)."""
+        falling = np.exp(-np.asarray(time, dtype=float) / self.tau.value)
+        return self.a.value + self.b.value * (falling if self.kind == "decay" else 1 - falling)
+
+
+def draw_sums(per_unit: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> FloatArray:
+    """Sums over units drawn with replacement.
+
+    Parameters
+    ----------
+    per_unit : (units, ...)
+        What each independent unit contributes, such as a numerator and its count.
+    resamples, seed
+        Number of draws and the seed that fixes them. The same seed and number of units
+        give the same draws, so that quantities of the same replicas stay paired.
+
+    Returns
+    -------
+    (resamples + 1, ...)
+        Row 0 is the sum over the units as they are, the other rows over the drawn units.
+
+    Raises
+    ------
+    MeasureError
+        If there is no unit.
+    """
+    values = np.asarray(per_unit, dtype=float)
+    n = len(values)
+    if n == 0:
+        raise MeasureError("nothing to resample: there is no replica, cycle or block")
+    rng = np.random.default_rng(seed)
+    weights = np.ones((resamples + 1, n))
+    weights[1:] = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
+    return np.tensordot(weights, values, axes=1)
+
+
+def band(draws: FloatArray, units: float, method: str, confidence: float = CONFIDENCE) -> Band:
+    """Interval of each column of ``draws``.
+
+    Parameters
+    ----------
+    draws : (resamples + 1, ...)
+        The observable for each row of :func:`draw_sums`. Draws that are not finite are
+        left out; where more than a tail's worth of them are, the bound is infinite.
+    units
+        Number of independent units.
+    method
+        What was resampled, for the reader.
+
+    Notes
+    -----
+    Percentiles of the draws about the estimate, their distance from it widened by
+
+    .. math:: \\frac{t_{n-1}}{z} \\sqrt{\\frac{n}{n-1}}
+
+    with Student's t and the normal quantile z: the percentile bootstrap is too narrow by
+    these two factors when there are few units (Hesterberg, Am. Stat. 69, 371 (2015)). One
+    unit, or draws that never vary, give no interval (NaN).
+    """
+    value, rest = draws[0], draws[1:]
+    tail = (1 - confidence) / 2
+    if units < 2:
+        unknown = np.full(value.shape, np.nan)
+        return Band(np.asarray(value), unknown, unknown.copy(), units, method)
+    widen = stats.t.ppf(1 - tail, units - 1) / stats.norm.ppf(1 - tail)
+    widen *= math.sqrt(units / (units - 1))
+    usable = np.isfinite(rest)
+    center = np.where(np.isfinite(value), value, np.nan)
+    low, high = (
+        np.nanquantile(np.where(usable.any(axis=0), np.where(usable, rest, np.nan), 0.0), q, axis=0)
+        for q in (tail, 1 - tail)
+    )
+    low, high = center - widen * (center - low), center + widen * (high - center)
+    # An interval that stands on one value only says nothing about the scatter.
+    still = (np.where(usable, rest, center) == center).all(axis=0)
+    low, high = np.where(still, np.nan, low), np.where(still, np.nan, high)
+    unbounded = (~usable).mean(axis=0) > tail
+    low, high = np.where(unbounded, -np.inf, low), np.where(unbounded, np.inf, high)
+    return Band(np.asarray(value), low, high, units, method)
+
+
+def estimate(
+    draws: FloatArray, units: float, method: str, confidence: float = CONFIDENCE
+) -> Estimate:
+    """:func:`band` of a single number: ``draws`` has shape (resamples + 1,)."""
+    return band(draws[:, None], units, method, confidence).at(0)
+
+
+def mean(
+    per_unit: npt.ArrayLike, *, unit: str = "replicas", resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """Mean over independent units (units,) with its bootstrap interval."""
+    values = np.asarray(per_unit, dtype=float)
+    draws = draw_sums(values, resamples=resamples, seed=seed) / len(values)
+    return estimate(draws, len(values), f"bootstrap over {len(values)} {unit}")
+
+
+def zero_count_bound(confidence: float = CONFIDENCE) -> float:
+    """Largest mean that leaves a Poisson count of zero the tail's probability (3.69 at 95 %).
+
+    Garwood, Biometrika 28, 437 (1936), two-sided.
+    """
+    return -math.log((1 - confidence) / 2)
+
+
+def correlation_time(values: npt.ArrayLike, spacing: float = 1.0) -> float:
+    """Integrated autocorrelation time of a stationary series, in the unit of ``spacing``.
+
+    Parameters
+    ----------
+    values : (n,)
+        Evenly spaced samples.
+    spacing
+        Time between samples.
+
+    Returns
+    -------
+    float
+        At least half the spacing (uncorrelated samples); NaN for a constant series.
+
+    Notes
+    -----
+    ``spacing`` times 1/2 + Σ ρ(k), summed to the first lag that is at least five times the
+    result (Sokal, in "Functional Integration", NATO ASI B 361, 131 (1997)). Samples further
+    apart than twice this time count as independent.
+    """
+    x = np.asarray(values, dtype=float)
+    x = x - x.mean()
+    n = len(x)
+    power = np.abs(np.fft.rfft(x, 2 * n)) ** 2
+    acf = np.fft.irfft(power)[:n]
+    if not acf[0] > 1e-12 * max(1.0, float(np.abs(np.asarray(values)).max()) ** 2):
+        return math.nan
+    times = np.cumsum(acf / acf[0]) - 0.5
+    wide_enough = np.arange(n) >= 5 * times
+    chosen = int(np.argmax(wide_enough)) if wide_enough.any() else n - 1
+    return spacing * max(0.5, float(times[chosen]))
+
+
+def n_independent(values: npt.ArrayLike) -> float:
+    """Number of independent samples in a stationary series: its length over twice the
+    correlation time; 1 for a constant series."""
+    n = len(np.asarray(values))
+    tau = correlation_time(values)
+    return max(1.0, n / (2 * tau)) if math.isfinite(tau) else 1.0
+
+
+def blocks(values: npt.ArrayLike, n_blocks: int | None = None) -> FloatArray:
+    """Cut a series into blocks that may be resampled as independent units.
+
+    Parameters
+    ----------
+    values : (n,) or (n, ...)
+        Samples along the first axis.
+    n_blocks
+        Number of blocks; by default as many as are at least five correlation times (of
+        ``values`` averaged over its other axes) long, and at most 50.
+
+    Returns
+    -------
+    (n_blocks, length, ...)
+        A remainder at the beginning, where a run is least in balance, is left out.
+    """
+    x = np.asarray(values, dtype=float)
+    if n_blocks is None:
+        flat = x.reshape(len(x), -1).mean(axis=1)
+        n_blocks = min(50, max(1, int(n_independent(flat) / 2.5)))
+    length = len(x) // n_blocks
+    if length == 0:
+        raise MeasureError(f"{len(x)} samples cannot be cut into {n_blocks} blocks; use fewer")
+    return x[len(x) - length * n_blocks :].reshape(n_blocks, length, *x.shape[1:])
+
+
+def fit_exponential(
+    time: FloatArray,
+    draws: FloatArray,
+    kind: Literal["decay", "growth"],
+    *,
+    units: float,
+    method: str,
+    weights: FloatArray | None = None,
+    steps_per_decade: int = 60,
+) -> ExponentialFit:
+    """Least-squares exponential with intervals from the draws of the whole curve.
+
+    Parameters
+    ----------
+    time : (n,)
+        From the beginning of the relaxation; the unit is that of the result's ``tau``.
+    draws : (resamples + 1, n)
+        The curve for each bootstrap draw, the estimate itself in row 0.
+    kind
+        ``decay``: a + b exp(-t/τ); ``growth``: a + b (1 - exp(-t/τ)).
+    units, method
+        As for :func:`band`.
+    weights : (n,), optional
+        Inverse variances of the points; equal by default. Points of weight zero are
+        ignored.
+
+    Returns
+    -------
+    ExponentialFit
+        Not ``identifiable`` if b's interval reaches zero or τ's leaves the range that the
+        data cover: from half the smallest spacing to the whole duration.
+
+    Raises
+    ------
+    MeasureError
+        If there are fewer than four usable points.
+
+    Notes
+    -----
+    For a given τ the model is linear in a and b, so the residual is known in closed form
+    (variable projection, Golub and Pereyra 1973); it is scanned over τ on a logarithmic
+    grid, and a parabola through the lowest three points gives τ between grid points.
+    """
+    t = np.asarray(time, dtype=float)
+    w = np.ones(len(t)) if weights is None else np.asarray(weights, dtype=float)
+    use = (w > 0) & np.isfinite(draws).all(axis=0)
+    if use.sum() < 4:
+        raise MeasureError(
+            f"an exponential needs at least 4 points and has {int(use.sum())}; use finer bins "
+            "or more replicas"
+        )
+    t, w, y = t[use], w[use] / w[use].sum(), draws[:, use]
+    spacing, span = float(np.diff(np.unique(t)).min()), float(t.max() - t.min())
+    shortest, longest = spacing / 4, 8 * span
+    grid = np.geomspace(
+        shortest, longest, int(steps_per_decade * math.log10(longest / shortest)) + 2
+    )
+    shape = np.exp(-t / grid[:, None])
+    shape_mean = shape @ w
+    centred = shape - shape_mean[:, None]
+    norm = (centred**2) @ w
+    gain = (((y - (y @ w)[:, None]) * w) @ centred.T) ** 2 / norm
+    best = gain.argmax(axis=1)
+    inner = np.clip(best, 1, len(grid) - 2)
+    rows = np.arange(len(y))
+    left, middle, right = (gain[rows, inner + k] for k in (-1, 0, 1))
+    curvature = left - 2 * middle + right
+    shift = np.where(
+        (best == inner) & (curvature < 0),
+        0.5 * (left - right) / np.where(curvature, curvature, 1.0),
+        best - inner,
+    )
+    tau = grid[inner] * (grid[1] / grid[0]) ** shift
+
+    shape = np.exp(-t / tau[:, None])
+    shape_mean = shape @ w
+    centred = shape - shape_mean[:, None]
+    b = (centred * y) @ w / ((centred**2) @ w)
+    a = y @ w - b * shape_mean
+    if kind == "growth":
+        a, b = a + b, -b
+    result_a, result_b = (estimate(v, units, method) for v in (a, b))
+    # τ is a scale: its interval is found for its logarithm, where it is nearly symmetric.
+    log_tau = estimate(np.log(tau), units, method)
+    value, low, high = (math.exp(min(v, 700.0)) for v in (log_tau.value, log_tau.low, log_tau.high))
+    result_tau = Estimate(value, low, high, units, method)
+    reason = ""
+    if not (result_b.enough and result_tau.enough):
+        reason = f"not enough statistics (n = {units:.3g})"
+    elif not result_b.excludes(0.0):
+        reason = "the amplitude is not different from zero"
+    elif result_tau.low < spacing / 2:
+        reason = "the relaxation may be faster than the spacing of the points"
+    elif result_tau.high > span:
+        reason = "the relaxation may be slower than the time covered"
+    return ExponentialFit(kind, result_a, result_b, result_tau, not reason, reason)
