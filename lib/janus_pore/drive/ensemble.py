@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,12 +213,7 @@ def run_protocol(
     built = open_system(profile.system)
     engine = _engine(profile, built, keep_trajectory)
     with _stopping(engine.stop, walltime_h):
-        needed = _protocol_tree(built, profile, protocol)
-        _execute(engine, needed.pending(needed.equilibration()), "equilibration", 1, progress)
-        # The driven tree hangs on snapshots that exist only now.
-        needed = _protocol_tree(built, profile, protocol)
-        parallel = workers or _default_workers(engine.gmx)
-        _execute(engine, needed.pending(needed.drive()), name, parallel, progress)
+        _complete(engine, lambda: _protocol_tree(built, profile, protocol), name, workers, progress)
     return open_runs(profile, name)
 
 
@@ -247,14 +242,26 @@ def equilibrate(
     built = open_system(profile.system)
     engine = _engine(profile, built, keep_trajectory=False)
     with _stopping(engine.stop, walltime_h):
-        needed = tree(built, profile.run, {}, replicas=0, frame_ps=1.0)
-        if replicas > 1:
-            needed = tree(
-                built, profile.run, {"rest": ((0.0, 0.0, 0.0, 0.0, gromacs.STRIDE),)},
-                replicas=replicas, frame_ps=1.0,
-            )  # fmt: skip
-        _execute(engine, needed.pending(needed.equilibration()), "equilibration", 1, progress)
+        _complete(
+            engine, lambda: tree(built, profile.run, {}, replicas=replicas, frame_ps=1.0),
+            "equilibration", 1, progress,
+        )  # fmt: skip
     return open_equilibration(profile, replicas=replicas)
+
+
+def _complete(
+    engine: Engine, plan: Callable[[], Tree], what: str, workers: int | None, progress: bool
+) -> None:
+    """Run what a tree lacks until it lacks nothing.
+
+    Once is enough, except where a segment made again (for finer frames, or after damage)
+    ended in another state than before, which makes what followed it stale.
+    """
+    while pending := (needed := plan()).pending(needed.equilibration()):
+        _execute(engine, pending, "equilibration", 1, progress)
+    workers = workers or _default_workers(engine.gmx)
+    while pending := (needed := plan()).pending(needed.drive()):
+        _execute(engine, pending, what, workers, progress)
 
 
 def _with_system(profile: Profile, system: SystemSpec | None) -> Profile:
@@ -514,10 +521,7 @@ def open_equilibration(profile: Profile, *, replicas: int = 1) -> list[RunRecord
         If it has not been run that far.
     """
     built = open_system(profile.system)
-    needed = tree(
-        built, profile.run, {"rest": ((0.0, 0.0, 0.0, 0.0, gromacs.STRIDE),)},
-        replicas=replicas, frame_ps=1.0,
-    )  # fmt: skip
+    needed = tree(built, profile.run, {}, replicas=replicas, frame_ps=1.0)
     missing = [s for s in needed.equilibration() if s.dir not in needed.whole]
     if missing:
         raise MissingInputError(

@@ -19,6 +19,7 @@ import logging
 import math
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
@@ -671,6 +672,13 @@ def _valid_checkpoint(engine: Engine, segment: Segment) -> str | None:
     return None
 
 
+def fingerprint(gmx: gromacs.Gmx, checkpoint: Path) -> str:
+    """Hash of the state in a checkpoint to six digits: positions, velocities, thermostat."""
+    text = gmx.run(["dump", "-cp", checkpoint.name], cwd=checkpoint.parent)
+    state = [line for line in text.splitlines() if re.match(r"\s+(?:x|v|nosehoover\S*)\[", line)]
+    return hashlib.sha256("\n".join(state).encode()).hexdigest()[:16]
+
+
 def checkpoint_step(gmx: gromacs.Gmx, path: Path) -> int:
     """Step of a checkpoint, read with everything else in it.
 
@@ -711,6 +719,7 @@ def finish(engine: Engine, held: Claim) -> None:
             kept.append(partial / "trajectory.xtc")
         done = _read_json(partial / "done.json") or {}
         manifest = segment_manifest(engine, segment, done)
+        manifest["state"] = fingerprint(engine.gmx, partial / "state.cpt")
         manifest["files"] = {
             p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)}
             for p in kept
@@ -721,18 +730,42 @@ def finish(engine: Engine, held: Claim) -> None:
                 path.unlink()
         _write_json(partial / "manifest.json", manifest)
         if segment.dir.is_dir():
-            old = segment.dir.with_name(f".{segment.dir.name}.old")
-            shutil.rmtree(old, ignore_errors=True)
-            segment.dir.rename(old)
-            partial.rename(segment.dir)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            partial.rename(segment.dir)
+            before = _read_json(segment.dir / "manifest.json") or {}
+            if before.get("state") != manifest["state"]:
+                _set_descendants_aside(engine, segment)
+            _discard(segment.dir)
+        partial.rename(segment.dir)
     except OSError as error:
         raise RunError(
             f"segment {segment.dir} cannot be finished: {error.strerror or error}; free space or "
             "set JANUS_PORE_RUNS to another place; the same command continues"
         ) from error
+
+
+def _set_descendants_aside(engine: Engine, segment: Segment) -> None:
+    """Remove what continued a state that has changed."""
+    chain = {segment.key}
+    parents = {
+        path.parent: manifest.get("parent")
+        for path in system_runs(engine.system).glob("*/*/manifest.json")
+        if isinstance(manifest := _read_json(path), dict)
+    }
+    while found := [d for d, parent in parents.items() if parent in chain and d.name not in chain]:
+        chain |= {d.name for d in found}
+        for directory in found:
+            engine.say(
+                f"segment {directory} continued an earlier version of {segment.key}, which was "
+                "made again and ended in another state; it is stale and will be made again too"
+            )
+            _discard(directory)
+
+
+def _discard(directory: Path) -> None:
+    """Remove a directory so that it is never seen half-removed."""
+    old = directory.with_name(f".{directory.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    directory.rename(old)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _reduce(engine: Engine, segment: Segment) -> Path:

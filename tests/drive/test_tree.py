@@ -1,0 +1,206 @@
+"""Keys, cuts and sharing, without molecular dynamics."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from janus_pore.build.system import BuiltSystem
+from janus_pore.drive import segments as tree
+from janus_pore.errors import SpecError
+from janus_pore.spec import Constant, PulseTrain, RunSpec, Sine, Step, SystemSpec
+
+RUN = RunSpec(dt_fs=2.0, equilibration_ps=10, settle_ps=1, chunk_ps=50)
+
+
+def built(tmp_path: Path, **changes: object) -> BuiltSystem:
+    spec = SystemSpec(**changes)
+    manifest = {"key": tree.key(spec), "files": {"conf.gro": "0"}}
+    return BuiltSystem(dir=tmp_path / "a-system" / "system", manifest=manifest, spec=spec)
+
+
+def root(tmp_path: Path, run: RunSpec = RUN, replica: int = 0, **changes: object) -> tree.Segment:
+    system = built(tmp_path, **changes)
+    return tree.settle_segment(system, run, tree.start_segment(system, run), replica)
+
+
+def grown(
+    at: tree.Segment, waves: dict, *, frame: int = 50, chunk: int = 25000, known: dict | None = None
+) -> dict[str, list[tree.Segment]]:
+    histories = {label: tree.pieces(wave, RUN) for label, wave in waves.items()}
+    return tree.grow(at, histories, frame_steps=frame, chunk_steps=chunk, known=known or {})
+
+
+def as_known(ways: dict[str, list[tree.Segment]]) -> dict[str, dict]:
+    """The manifests that would lie on disk if these segments had been run."""
+    return {
+        s.key: {"start_step": s.start_step, "end_step": s.end_step, "root": s_root.key}
+        for way in ways.values()
+        for s in way
+        for s_root in [_root(s)]
+    }
+
+
+def _root(segment: tree.Segment) -> tree.Segment:
+    while segment.kind == "drive":
+        assert segment.parent is not None
+        segment = segment.parent
+    return segment
+
+
+def pair(delay_ps: float, **changes: object) -> PulseTrain:
+    return PulseTrain(
+        pulse_V_per_nm=0.7, width_ps=5, delay_V_per_nm=0.5, delay_ps=delay_ps, **changes
+    )
+
+
+def distinct(ways: dict[str, list[tree.Segment]]) -> dict[Path, tree.Segment]:
+    return {s.dir: s for way in ways.values() for s in way}
+
+
+def test_pulse_pairs_share_one_pulse_and_one_delay_run(tmp_path: Path) -> None:
+    delays = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    ways = grown(root(tmp_path), {str(d): pair(d) for d in delays})
+    done = distinct(ways)
+    # One first pulse, ten pieces of one delay run of 10 ps, ten second pulses.
+    assert len(done) == 1 + 10 + 10
+    assert sum(s.duration_ps for s in done.values()) == pytest.approx(5 + 10 + 10 * 5)
+    for d, way in zip(delays, ways.values(), strict=True):
+        assert sum(s.duration_ps for s in way) == pytest.approx(5 + d + 5)
+        assert [s.start_step for s in way[1:]] == [s.end_step for s in way[:-1]]
+
+
+def test_a_train_continues_a_pair(tmp_path: Path) -> None:
+    ways = grown(root(tmp_path), {"pair": pair(5), "train": pair(5, pulses=10)})
+    assert ways["train"][: len(ways["pair"])] == ways["pair"]
+
+
+def test_one_more_delay_costs_one_more_branch(tmp_path: Path) -> None:
+    at = root(tmp_path)
+    before = grown(at, {str(d): pair(d) for d in (4, 7, 11)})
+    after = grown(at, {"9": pair(9)}, known=as_known(before))["9"]
+    new = [s for s in after if s.key not in as_known(before)]
+    assert [(s.start_ps, s.duration_ps) for s in new] == [
+        (pytest.approx(12), pytest.approx(2)),
+        (pytest.approx(14), pytest.approx(5)),
+    ]
+    # What was cut otherwise before is taken as it lies.
+    again = grown(at, {"11": pair(11)}, known=as_known(before))["11"]
+    assert again == before["11"]
+
+
+def test_keys_do_not_depend_on_cuts_frames_or_chunks(tmp_path: Path) -> None:
+    at = root(tmp_path)
+    wave = Sine(amplitude_V_per_nm=1.2, frequency_GHz=5)
+    (whole,) = grown(at, {"a": wave}, chunk=100000)["a"]
+    pieces = grown(at, {"a": wave}, chunk=5000, frame=10)["a"]
+    assert len(pieces) == 20
+    assert pieces[-1].key == whole.key
+    assert pieces[-1].history == whole.history
+    assert pieces[-1].field.at(10.0) == pytest.approx(whole.field.at(200.0))
+    # The same field in two steps is the same field.
+    split = Step(from_V_per_nm=0.5, from_ps=4, to_V_per_nm=0.5, to_ps=6)
+    plain = Constant(field_V_per_nm=0.5, duration_ps=10)
+    assert grown(at, {"a": split})["a"][-1].key == grown(at, {"a": plain})["a"][-1].key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dt_fs": 1.0},
+        {"temperature_K": 310.0},
+        {"tau_t_ps": 0.2},
+        {"settle_ps": 2.0},
+    ],
+)
+def test_keys_change_with_the_physics_of_the_run(tmp_path: Path, change: dict) -> None:
+    assert root(tmp_path).key != root(tmp_path, RUN.model_copy(update=change)).key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"chunk_ps": 100.0},
+        {"current_window_ps": 1.0},
+        {"pore_radius_nm": 0.6},
+        {"replica_spacing_ps": 50.0},
+    ],
+)
+def test_keys_do_not_change_with_output_and_analysis(tmp_path: Path, change: dict) -> None:
+    assert root(tmp_path).key == root(tmp_path, RUN.model_copy(update=change)).key
+
+
+def test_keys_change_with_system_replica_and_field(tmp_path: Path) -> None:
+    keys = {
+        root(tmp_path).key,
+        root(tmp_path, replica=1).key,
+        root(tmp_path, charge_set="mos2").key,
+        root(tmp_path, cutoff_nm=1.0).key,
+    }
+    assert len(keys) == 4
+    at = root(tmp_path)
+    ends = {
+        grown(at, {"a": wave})["a"][-1].key
+        for wave in (
+            Constant(field_V_per_nm=0.5, duration_ps=10),
+            Constant(field_V_per_nm=-0.5, duration_ps=10),
+            Constant(field_V_per_nm=0.5, duration_ps=5),
+            Step(from_ps=5, to_V_per_nm=0.5, to_ps=5),
+            Sine(amplitude_V_per_nm=0.5, frequency_GHz=100),
+            Sine(amplitude_V_per_nm=0.5, frequency_GHz=100, phase_deg=90),
+        )
+    }
+    assert len(ends) == 6
+
+
+def test_frames_meet_both_ends_of_every_segment(tmp_path: Path) -> None:
+    ways = grown(root(tmp_path), {str(d): pair(d) for d in (0.35, 0.5, 3.0)}, frame=50)
+    for segment in distinct(ways).values():
+        assert segment.frame_steps <= 50
+        for step in (segment.start_step, segment.end_step):
+            assert (step + segment.offset_steps) % segment.frame_steps == 0
+
+
+def test_durations_off_the_grid_are_refused_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"5\.05.*use 5 or 5\.05|5\.03") as raised:
+        tree.pieces(Constant(field_V_per_nm=0.1, duration_ps=5.03), RUN)
+    assert "5.05" in str(raised.value)
+    # A sine's period is what it is: it ends on the grid.
+    ((*_, steps),) = tree.pieces(Sine(amplitude_V_per_nm=1, frequency_GHz=0.3), RUN)
+    assert steps % 25 == 0
+    assert steps * 0.002 == pytest.approx(1e4 / 3, abs=0.026)
+
+
+history = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(1, 8)), min_size=1, max_size=8
+).map(lambda parts: tree.merged((E, 0.0, 0.0, 0.0, 25 * n) for E, n in parts))
+
+
+@given(history, history, st.integers(0, 40))
+def test_prefixes(a: tuple, b: tuple, n: int) -> None:
+    step = 25 * n
+    assert tree.length(tree.until(a, step)) == min(step, tree.length(a))
+    shared = tree.common_steps(a, b)
+    assert tree.until(a, shared) == tree.until(b, shared)
+    if shared < min(tree.length(a), tree.length(b)):
+        assert tree.until(a, shared + 25) != tree.until(b, shared + 25)
+
+
+@given(st.lists(history, min_size=1, max_size=5), st.lists(history, min_size=1, max_size=3))
+def test_every_way_leads_to_its_end_without_gaps(first: list, second: list) -> None:
+    at = root(Path("/nowhere"))
+
+    def grow(histories: list, known: dict, chunk: int) -> dict:
+        named = {str(i): h for i, h in enumerate(histories)}
+        return tree.grow(at, named, frame_steps=50, chunk_steps=chunk, known=known)
+
+    known = as_known(grow(first, {}, 100))
+    for histories, ways in ((first, grow(first, known, 75)), (second, grow(second, known, 75))):
+        for h, way in zip(histories, ways.values(), strict=True):
+            steps = [at.end_step, *(s.end_step for s in way)]
+            assert steps == [*(s.start_step for s in way), tree.length(h)]
+            assert tree.merged(p for s in way for p in [(*s.history[-1][:4], s.steps)]) == h
+            parents = [s.parent for s in way]
+            assert parents == [at, *way[:-1]]
+    assert set(known) >= {s.key for way in grow(first, known, 75).values() for s in way}
