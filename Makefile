@@ -1,0 +1,49 @@
+# Each target sets up all it needs, once; 'make' alone lists them.
+
+PYTHON ?= python3
+PROFILE ?= demo
+PYTEST_OPTIONS ?=
+LOCK_OPTIONS ?=
+
+VENV := .venv
+NOTEBOOKS = $(wildcard notebooks/*.ipynb)
+# The environment's programs first, and the GROMACS that set-up chose.
+RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" GMX="$$(cat $(VENV)/gmx-path 2>/dev/null)"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup venv gromacs report test lint format lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Python environment, GROMACS and gmxapi
+	@$(PYTHON) tools/setup_env.py
+
+venv: ## the Python environment alone
+	@$(PYTHON) tools/setup_env.py --venv
+
+gromacs: ## GROMACS alone: found, or built once and cached
+	@$(PYTHON) tools/setup_env.py --gromacs
+
+report: setup ## run the five notebooks and write report/ (PROFILE=tiny, demo, reduced, paper)
+	@$(RUN) python -m janus_pore.show.report --profile $(PROFILE)
+
+test: setup lint ## style, types, stripped notebooks, all tests
+	@$(RUN) python -m pytest $(PYTEST_OPTIONS)
+
+lint: venv ## style, types, stripped notebooks
+	@$(RUN) ruff check --quiet .
+	@$(RUN) ruff format --quiet --check .
+	@$(RUN) mypy --no-error-summary
+	@$(if $(NOTEBOOKS),$(RUN) nbstripout --verify $(NOTEBOOKS))
+
+format: venv ## put code and notebooks into the house style
+	@$(RUN) ruff check --quiet --fix .
+	@$(RUN) ruff format --quiet .
+	@$(if $(NOTEBOOKS),$(RUN) nbstripout $(NOTEBOOKS))
+
+lock: ## pin all packages anew (LOCK_OPTIONS=--upgrade for the newest)
+	@$(PYTHON) tools/lock.py $(LOCK_OPTIONS)
+
+clean: ## remove report/, results/ and tool caches; MD in runs/ and GROMACS stay
+	@rm -rf report results .mypy_cache .ruff_cache .pytest_cache .hypothesis

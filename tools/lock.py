@@ -1,0 +1,75 @@
+"""Pin every package with its hashes: ``make lock`` writes the two lock files.
+
+``requirements.lock`` holds the project's dependencies, its tests', gmxapi's and what an
+editable install needs. gmxapi itself is in ``requirements-gmxapi.lock``, because it is
+built against a GROMACS that has to be there first. pip-tools comes into an environment of
+its own that is thrown away afterwards. Pins move only where they have to;
+``make lock LOCK_OPTIONS=--upgrade`` moves all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from common import ROOT
+
+PYTHON = (3, 11)
+LOCKS = ("requirements.lock", "requirements-gmxapi.lock")
+OPTIONS = (
+    "--quiet",
+    "--generate-hashes",
+    "--strip-extras",
+    "--allow-unsafe",  # setuptools is one of the packages to pin
+    "--build-deps-for=editable",
+    "--extra=test",
+    "--extra=gromacs",
+    # No machine's index belongs in the file.
+    "--no-emit-index-url",
+    "--no-emit-find-links",
+    "--no-emit-trusted-host",
+)
+
+
+def split(text: str, package: str) -> tuple[str, str]:
+    """Part a lock file into all other packages and one package, with the same header."""
+    header, *blocks = re.split(r"(?m)^(?=[\w.-]+==)", text)
+    # Comment lines between packages are pip-compile's remarks on its own options.
+    blocks = [re.sub(r"(?m)^(#.*)?\n", "", block) for block in blocks]
+    own = [block for block in blocks if block.startswith(f"{package}==")]
+    rest = [block for block in blocks if not block.startswith(f"{package}==")]
+    return header + "".join(rest), header + "".join(own)
+
+
+def main() -> int:
+    """Run as a script."""
+    if sys.version_info[:2] != PYTHON:
+        print("error: the lock files are made with Python {}.{}".format(*PYTHON), file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory() as name:
+        python = Path(name, "venv", "bin", "python")
+        compiled = Path(name, "compiled.lock")
+        subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
+        subprocess.run([python, "-m", "pip", "-q", "install", "pip-tools"], check=True)
+        # The present pins are the starting point: only what has to change changes.
+        compiled.write_text(
+            "".join((ROOT / f).read_text("utf-8") for f in LOCKS if (ROOT / f).is_file()), "utf-8"
+        )
+        compile_lock = [str(python), "-m", "piptools", "compile", *OPTIONS, *sys.argv[1:]]
+        subprocess.run(
+            [*compile_lock, "-o", str(compiled), "pyproject.toml"],
+            cwd=ROOT,
+            env={**os.environ, "CUSTOM_COMPILE_COMMAND": "make lock"},
+            check=True,
+        )
+        for lock, part in zip(LOCKS, split(compiled.read_text("utf-8"), "gmxapi"), strict=True):
+            (ROOT / lock).write_text(part, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
