@@ -1,0 +1,312 @@
+"""Translocation barriers from mean forces, and their parts.
+
+A barrier is Δω = -∫⟨F(x)⟩dx from the position r1 of the energy's minimum to that, r2, of
+its maximum. With forces resolved by source, the same integral over each part, at the same
+r1 and r2, gives the parts of the barrier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import MeasureError
+from .statistics import RESAMPLES, Band, Estimate, band, draw_sums, estimate
+
+FloatArray = npt.NDArray[np.float64]
+
+KJ_PER_MOL_PER_E_V = 96.48533212
+"""One elementary charge times one volt, per mole: kJ/mol (CODATA 2018). Times a field in
+V/nm it is a force in kJ/mol/nm."""
+ROUNDING_KJ_PER_MOL = 1e-6
+"""Parts that add up to better than this add up exactly."""
+POINTS_PER_BIN = 10
+
+
+@dataclass(frozen=True)
+class MeanForce:
+    """Mean force on an ion against its position, by part.
+
+    Attributes
+    ----------
+    x_nm : (bins,)
+        Mean position of the samples in each bin, ascending.
+    parts : tuple of str
+    force_kJ_per_mol_nm
+        (parts, bins) each.
+    total
+        The total force, measured on its own and not as a sum: (bins,) each.
+    draws : (resamples + 1, parts + 1, bins)
+        Of the parts and, last, the total.
+    samples : (bins,)
+    """
+
+    x_nm: FloatArray
+    parts: tuple[str, ...]
+    force_kJ_per_mol_nm: Band
+    total: Band
+    draws: FloatArray
+    samples: FloatArray
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """A barrier, its parts, and what ties them together. Energies in kJ/mol.
+
+    Attributes
+    ----------
+    r_min_nm, r_max_nm
+        Positions r1 and r2 of the minimum and maximum of the energy.
+    total
+        -∫⟨F⟩dx of the whole force, the applied field's included.
+    parts
+        The same integral of each part.
+    field
+        The applied field's share, -qE(r2 - r1).
+    closure
+        total - Σ parts - field: zero within its error if the parts are complete.
+    distance_nm
+        |total - Σ parts|/(|q| E): the |r2 - r1| that total and parts imply.
+    """
+
+    r_min_nm: Estimate
+    r_max_nm: Estimate
+    total: Estimate
+    parts: dict[str, Estimate]
+    field: Estimate
+    closure: Estimate
+    distance_nm: Estimate
+
+
+def mean_force(
+    x_nm: npt.ArrayLike,
+    total_kJ_per_mol_nm: npt.ArrayLike,
+    parts_kJ_per_mol_nm: Mapping[str, npt.ArrayLike],
+    edges_nm: npt.ArrayLike,
+    *,
+    units: npt.ArrayLike,
+    unit: str = "replicas",
+    fewest: int = 10,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> MeanForce:
+    """Average forces in bins of the ion's position.
+
+    Parameters
+    ----------
+    x_nm : (n,)
+        Position of the ion from the membrane, of every sample of every unit.
+    total_kJ_per_mol_nm : (n,)
+        Whole force along x on the ion, the applied field's included.
+    parts_kJ_per_mol_nm
+        Force along x by part, (n,) each, the applied field's left out.
+    edges_nm : (bins + 1,)
+        Ascending. Bins with fewer than ``fewest`` samples are left out, which must leave
+        no gap between others.
+    units : (n,)
+        Number of the independent unit of each sample: a replica, or a block of time at
+        least some correlation times long, or a window.
+    unit
+        What that is, for the reader.
+
+    Raises
+    ------
+    MeasureError
+        If fewer than two neighbouring bins have enough samples, or there is a gap.
+    """
+    x = np.asarray(x_nm, dtype=float)
+    forces = np.stack(
+        [np.asarray(f, dtype=float) for f in (*parts_kJ_per_mol_nm.values(), total_kJ_per_mol_nm)]
+    )
+    edges = np.asarray(edges_nm, dtype=float)
+    _, owner = np.unique(np.asarray(units), return_inverse=True)
+    n_units, n_bins = int(owner.max()) + 1, len(edges) - 1
+    column = np.digitize(x, edges) - 1
+    column[x == edges[-1]] = n_bins - 1
+    inside = (column >= 0) & (column < n_bins)
+    place = owner[inside] * n_bins + column[inside]
+
+    def summed(weights: FloatArray | None) -> FloatArray:
+        flat = np.bincount(place, weights=weights, minlength=n_units * n_bins)
+        table: FloatArray = flat.reshape(n_units, n_bins).astype(float)
+        return table
+
+    sums = np.stack([summed(None), summed(x[inside]), *(summed(f[inside]) for f in forces)], axis=1)
+    samples = sums[:, 0].sum(axis=0)
+    used = np.flatnonzero(samples >= fewest)
+    if len(used) < 2 or (np.diff(used) > 1).any():
+        raise MeasureError(
+            f"{len(used)} of {n_bins} bins of the mean force hold {fewest} samples or more, "
+            "which must be two at least and without a gap; use wider bins or sample longer"
+        )
+    drawn = draw_sums(sums[..., used], resamples=resamples, seed=seed)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = drawn[:, 2:] / drawn[:, :1]
+    # A unit that alone reached a bin is missing from some draws: take the mean there.
+    means = np.where(np.isfinite(means), means, means[0])
+    method = f"bootstrap over {n_units} {unit}"
+    return MeanForce(
+        x_nm=drawn[0, 1] / drawn[0, 0],
+        parts=tuple(parts_kJ_per_mol_nm),
+        force_kJ_per_mol_nm=band(means[:, :-1], n_units, method),
+        total=band(means[:, -1], n_units, method),
+        draws=means,
+        samples=samples[used],
+    )
+
+
+def pmf(x_nm: npt.ArrayLike, force_kJ_per_mol_nm: npt.ArrayLike) -> FloatArray:
+    """Potential of mean force -∫⟨F⟩dx (trapezoids), zero at the first position.
+
+    Parameters
+    ----------
+    x_nm : (bins,)
+    force_kJ_per_mol_nm : (..., bins)
+
+    Returns
+    -------
+    (..., bins) kJ/mol
+    """
+    x, F = np.asarray(x_nm, dtype=float), np.asarray(force_kJ_per_mol_nm, dtype=float)
+    steps = 0.5 * (F[..., 1:] + F[..., :-1]) * np.diff(x)
+    return np.concatenate([np.zeros((*F.shape[:-1], 1)), -np.cumsum(steps, axis=-1)], axis=-1)
+
+
+def pmf_band(profile: MeanForce) -> Band:
+    """Potential of mean force of the total force, zero at the first position, (bins,)."""
+    energies = pmf(profile.x_nm, profile.draws[:, -1])
+    # The first point is zero by definition, not for want of statistics.
+    result = band(energies, profile.total.n_independent, profile.total.method)
+    low, high = result.low.copy(), result.high.copy()
+    low[0] = high[0] = 0.0
+    return Band(result.value, low, high, result.n_independent, result.method)
+
+
+def barrier(
+    profile: MeanForce,
+    *,
+    charge_e: float,
+    field_V_per_nm: float,
+    towards: int | None = None,
+    within_nm: Sequence[float] | None = None,
+) -> Barrier:
+    """The barrier between the energy's minimum and maximum, with its parts.
+
+    Parameters
+    ----------
+    profile
+        Mean forces.
+    charge_e
+        Charge q of the ion.
+    field_V_per_nm
+        Applied field E.
+    towards
+        +1 or -1: the ion travels along +x or -x and has the largest rise before it, from
+        any minimum passed earlier. None: from the lowest to the highest energy, wherever
+        they lie.
+    within_nm
+        (low, high) limits of x; by default the whole profile.
+
+    Raises
+    ------
+    MeasureError
+        If fewer than two positions lie within the limits.
+
+    Notes
+    -----
+    Where the energy only falls along the ion's way there is no barrier: everything is zero.
+    The extremes are chosen again in every bootstrap draw, so that the choice is part of
+    the interval; choosing them makes a noisy barrier too high on average.
+    """
+    x = profile.x_nm
+    if within_nm is None:
+        use = np.ones(len(x), dtype=bool)
+    else:
+        use = (x >= within_nm[0]) & (x <= within_nm[1])
+    if use.sum() < 2:
+        raise MeasureError(
+            f"{int(use.sum())} positions of the profile lie within {within_nm} nm and two are "
+            "needed; widen the limits"
+        )
+    # Forces are taken as linear between bins, so that the extremes, where the force is
+    # zero, may lie between them.
+    coarse = x[use]
+    x = np.linspace(coarse[0], coarse[-1], POINTS_PER_BIN * (len(coarse) - 1) + 1)
+    right = np.clip(np.searchsorted(coarse, x), 1, len(coarse) - 1)
+    share_right = (x - coarse[right - 1]) / (coarse[right] - coarse[right - 1])
+    draws = profile.draws[..., use]
+    draws = draws[..., right - 1] * (1 - share_right) + draws[..., right] * share_right
+    energy = pmf(x, draws[:, -1])
+    rows = np.arange(len(draws))
+    first, last = _extremes(energy, towards)
+    all_energies = pmf(x, draws)
+    rises = all_energies[rows, :, last] - all_energies[rows, :, first]
+    total, parts = rises[:, -1], rises[:, :-1]
+    r_min, r_max = x[first], x[last]
+    units, method = profile.total.n_independent, profile.total.method
+    qE = charge_e * field_V_per_nm * KJ_PER_MOL_PER_E_V
+    share = -qE * (r_max - r_min)
+    left = total - parts.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        implied = np.abs(left) / abs(qE) if qE else np.full(len(left), np.nan)
+
+    half_step = 0.5 * float(x[1] - x[0])
+
+    def of(values: FloatArray) -> Estimate:
+        return estimate(values, units, method)
+
+    def position(values: FloatArray) -> Estimate:
+        # Draws that all fall on one point still leave the place around it open.
+        found = of(values)
+        low, high = (
+            limit if np.isfinite(limit) else found.value for limit in (found.low, found.high)
+        )
+        return Estimate(found.value, low - half_step, high + half_step, units, method)
+
+    unaccounted = left - share
+    closure = of(unaccounted)
+    if np.abs(unaccounted).max() < ROUNDING_KJ_PER_MOL:
+        closure = Estimate(0.0, 0.0, 0.0, units, "exact")
+
+    return Barrier(
+        r_min_nm=position(r_min),
+        r_max_nm=position(r_max),
+        total=of(total),
+        parts={name: of(parts[:, i]) for i, name in enumerate(profile.parts)},
+        field=of(share),
+        closure=closure,
+        distance_nm=of(implied),
+    )
+
+
+def implied_distance_nm(
+    total_kJ_per_mol: float,
+    parts_kJ_per_mol: Sequence[float],
+    *,
+    charge_e: float,
+    field_V_per_nm: float,
+) -> float:
+    """|r2 - r1| implied by a published total and its parts: |total - Σ parts|/(|q| E)."""
+    work = abs(charge_e * field_V_per_nm) * KJ_PER_MOL_PER_E_V
+    if not work:
+        raise MeasureError("the distance follows from the field's share: field and charge must "
+                           "not be zero")  # fmt: skip
+    return abs(total_kJ_per_mol - sum(parts_kJ_per_mol)) / work
+
+
+def _extremes(
+    energy: FloatArray, towards: int | None
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Indices (draws,) of the minimum and the maximum that make the barrier."""
+    if towards is None:
+        return energy.argmin(axis=1), energy.argmax(axis=1)
+    way = energy if towards > 0 else energy[:, ::-1]
+    lowest = np.minimum.accumulate(way, axis=1)
+    last = (way - lowest).argmax(axis=1)
+    n = way.shape[1]
+    before = np.where(np.arange(n) <= last[:, None], way, np.inf)
+    first = before.argmin(axis=1)
+    return (first, last) if towards > 0 else (n - 1 - first, n - 1 - last)
