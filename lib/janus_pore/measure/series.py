@@ -19,6 +19,7 @@ ion_x              1e-4 nm      0.0003 nm
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import tempfile
@@ -44,8 +45,9 @@ _DIMENSIONS = {
     "dipole_x": ("time",),
     "ion_x": ("boundary", "ion"),
 }
+_TIME_UNIT_PS = 1e-4
 _UNIT_STORED = {
-    "time": ("int64", 1e-4),
+    "time": ("int64", _TIME_UNIT_PS),
     "field": ("int32", 1e-5),
     "charge": ("int32", 1e-4),
     "theta": ("int16", 0.01),
@@ -83,6 +85,12 @@ def write(dataset: xr.Dataset, path: Path) -> Path:
     """
     _validate(dataset, f"the series for {path}")
     stored = dataset.assign_attrs(Conventions=CONVENTION, sha256=_digest(dataset))
+    for name, (dtype, unit) in _UNIT_STORED.items():
+        if np.nanmax(np.abs(stored[name].values), initial=0.0) / unit >= np.iinfo(dtype).max:
+            raise MeasureError(
+                f"the series for {path} cannot be written: {name} exceeds the largest value "
+                f"that its file holds, {np.iinfo(dtype).max * unit:g}; check its units"
+            )
     encoding = {name: _encoding(name, stored[name]) for name in _DIMENSIONS}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -234,7 +242,7 @@ def open_protocol(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
 
     by_label: dict[str, dict[int, xr.Dataset]] = {}
     for record in ensemble.open_runs(profile, protocol):
-        whole = concatenate([segment / "series.nc" for segment in record.path])
+        whole = concatenate(record.series)
         by_label.setdefault(record.label, {})[record.replica] = whole
     return {label: stack_replicas(replicas) for label, replicas in by_label.items()}
 
@@ -245,23 +253,34 @@ def stack_replicas(replicas: Mapping[int, xr.Dataset]) -> xr.Dataset:
     Raises
     ------
     MeasureError
-        If they do not share their times and system.
+        If they do not cover the same time with common frames.
     """
     if not replicas:
         raise MeasureError("no replicas to put side by side; give at least one series")
     numbers = sorted(replicas)
     first = replicas[numbers[0]]
-    for number in numbers[1:]:
-        other = replicas[number]
-        times = first["time"].values, other["time"].values
-        if len(times[0]) != len(times[1]) or np.abs(times[0] - times[1]).max() > 1e-3:
+    # Frames may be spaced otherwise where a segment is shared with another protocol.
+    stamps = {n: np.rint(replicas[n]["time"].values / _TIME_UNIT_PS) for n in numbers}
+    shared = functools.reduce(np.intersect1d, stamps.values())
+    for number in numbers:
+        ends = stamps[number][[0, -1]]
+        if len(shared) < 2 or (ends != shared[[0, -1]]).any():
+            whole = " and ".join(
+                f"replica {n} {replicas[n].sizes['time']} frames from {replicas[n]['time'][0]:g} "
+                f"to {replicas[n]['time'][-1]:g} ps"
+                for n in dict.fromkeys((numbers[0], number))
+            )
             raise MeasureError(
-                f"replica {number} has {len(times[1])} frames to {times[1][-1]:g} ps and replica "
-                f"{numbers[0]} {len(times[0])} to {times[0][-1]:g} ps; finish its run, or run "
-                "it with the same frame_ps"
+                f"replicas do not cover the same time with common frames: {whole}; finish the "
+                "runs, or run them with the same frame_ps"
             )
     slots = max(r.sizes["slot"] for r in replicas.values())
-    common = [_padded(replicas[n], slots).assign_coords(time=first["time"].values) for n in numbers]
+    common = [
+        _padded(replicas[n], slots)
+        .isel(time=np.flatnonzero(np.isin(stamps[n], shared)))
+        .assign_coords(time=shared * _TIME_UNIT_PS)
+        for n in numbers
+    ]
     out = xr.concat(
         common, dim="replica", data_vars="all", coords="minimal", compat="override",
         join="exact", combine_attrs="drop_conflicts",

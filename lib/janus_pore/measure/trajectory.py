@@ -418,8 +418,11 @@ def _regular(time: FloatArray, start_ps: float) -> FloatArray:
     """
     if len(time) < 2:
         return np.round(time, 4)
-    tolerance = max(1e-4, 2.0 * float(np.spacing(np.float32(np.abs(time).max()))))
-    spacing = round(float(time[-1] - time[0]) / (len(time) - 1), 4)
+    precision = max(5e-5, float(np.spacing(np.float32(np.abs(time).max()))))
+    tolerance = 2 * precision
+    raw = float(time[-1] - time[0]) / (len(time) - 1)
+    roundest = (round(raw, digits) for digits in range(1, 5))
+    spacing = next((s for s in roundest if abs(s - raw) <= precision / (len(time) - 1)), raw)
     first = start_ps if abs(time[0] - start_ps) <= tolerance else round(float(time[0]), 4)
     grid = np.round(first + spacing * np.arange(len(time)), 4)
     return grid if np.abs(time - grid).max() <= tolerance else time
