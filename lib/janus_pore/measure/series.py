@@ -7,7 +7,7 @@ can tell, and further below the scatter between replicas:
 ================== ============ ============================================================
 variable           unit stored  coordinate rounding of the trajectory gives
 ================== ============ ============================================================
-time               1e-4 ps      (integration steps are 0.5 fs or more)
+time               5e-4 ps      (integration steps are 0.5 fs or more)
 field              1e-5 V/nm    (it is prescribed)
 charge             1e-4 e       about 0.0005 e per ion near the membrane (slab of 0.6 nm)
 theta              0.01 degree  about 0.3 degree (hydrogens 0.06 nm from the axis of a dipole)
@@ -45,9 +45,9 @@ _DIMENSIONS = {
     "dipole_x": ("time",),
     "ion_x": ("boundary", "ion"),
 }
-_TIME_UNIT_PS = 1e-4
+_TIME_UNIT_PS = 5e-4
 _UNIT_STORED = {
-    "time": ("int64", _TIME_UNIT_PS),
+    "time": ("int32", _TIME_UNIT_PS),
     "field": ("int32", 1e-5),
     "charge": ("int32", 1e-4),
     "theta": ("int16", 0.01),
@@ -262,18 +262,16 @@ def stack_replicas(replicas: Mapping[int, xr.Dataset]) -> xr.Dataset:
     # Frames may be spaced otherwise where a segment is shared with another protocol.
     stamps = {n: np.rint(replicas[n]["time"].values / _TIME_UNIT_PS) for n in numbers}
     shared = functools.reduce(np.intersect1d, stamps.values())
-    for number in numbers:
-        ends = stamps[number][[0, -1]]
-        if len(shared) < 2 or (ends != shared[[0, -1]]).any():
-            whole = " and ".join(
-                f"replica {n} {replicas[n].sizes['time']} frames from {replicas[n]['time'][0]:g} "
-                f"to {replicas[n]['time'][-1]:g} ps"
-                for n in dict.fromkeys((numbers[0], number))
-            )
-            raise MeasureError(
-                f"replicas do not cover the same time with common frames: {whole}; finish the "
-                "runs, or run them with the same frame_ps"
-            )
+    if len(shared) < 2 or any((stamps[n][[0, -1]] != shared[[0, -1]]).any() for n in numbers):
+        kinds: dict[str, int] = {}
+        for n in numbers:
+            time = replicas[n]["time"].values
+            kinds.setdefault(f"{len(time)} frames from {time[0]:g} to {time[-1]:g} ps", n)
+        found = ", ".join(f"{kind} (replica {n})" for kind, n in kinds.items())
+        raise MeasureError(
+            f"replicas do not cover the same time with common frames: {found}; finish the runs, "
+            "or run them with the same frame_ps"
+        )
     slots = max(r.sizes["slot"] for r in replicas.values())
     common = [
         _padded(replicas[n], slots)
