@@ -108,18 +108,18 @@ def make_venv(conda: bool) -> None:
     if made.returncode != 0:
         raise SetupError(f"{sys.executable} -m venv failed:\n{made.stdout}{made.stderr}")
     if not conda:
-        total = len(re.findall(r"^[\w.-]+==", LOCK.read_text(encoding="utf-8"), re.MULTILINE))
-        collected = 0
+        pins = LOCK.read_text(encoding="utf-8")
+        count = len(re.findall(r"^[\w.-]+==", pins, flags=re.MULTILINE))
 
         def fraction(line: str) -> float | None:
-            nonlocal collected
-            collected += line.startswith("Collecting ")
+            """pip collects in the file's order and says which line it is at."""
             if line.startswith("Successfully installed"):
                 return 1.0
-            return 0.9 * collected / total if line.startswith("Collecting ") else None
+            at = re.search(r"\(from -r .* \(line (\d+)\)\)", line)
+            return 0.9 * int(at.group(1)) / pins.count("\n") if at else None
 
         install = [*PIP, "install", "--require-hashes", "-r", str(LOCK)]
-        run_logged(install, log, f"  installing {total} packages", fraction=fraction)
+        run_logged(install, log, f"  installing {count} packages", fraction=fraction)
     project = [*PIP, "install", "--no-deps", "--no-build-isolation", "-e", str(ROOT)]
     run_logged(project, log, "  installing the project itself, editable")
     STAMP.write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8")
@@ -175,6 +175,7 @@ def make_gmxapi(gmx: install_gromacs.Gmx) -> str:
         # A wheel kept by pip may be one built against another GROMACS.
         install += ["--no-cache-dir", "-r", str(GMXAPI_LOCK)]
         env = {**os.environ, "gmxapi_ROOT": prefix, "GROMACS_DIR": prefix}
+        env["VIRTUAL_ENV"] = str(VENV)  # where CMake looks for Python and its packages
         try:
             run_logged(install, log, f"installing gmxapi against {prefix}", env=env)
             run_logged([PYTHON, "-c", "import gmxapi"], log, "  importing it")
