@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from janus_pore.measure.statistics import FEWEST_UNITS, Band
+from janus_pore.measure.water import orientation, wrap
 from janus_pore.show import figures
 from janus_pore.show.figures import Atoms, Curve
 
@@ -147,19 +149,45 @@ def test_a_curve_without_an_interval_has_no_band():
     assert figure.axes[0].get_ylabel() == "σθ (°)"
 
 
-def test_the_gaussian_is_drawn_with_the_fitted_width():
-    angle = np.arange(-175.0, 180, 10)
-    one = figures.Distribution(angle, np.full_like(angle, 1 / 360), 170.0, 20.0)
+def test_the_gaussian_is_drawn_with_the_fitted_width_across_the_wrap():
+    rng = np.random.default_rng(1)
+    theta = wrap(rng.normal(170.0, 20.0, size=(8, 500, 12)))
+    one = orientation(theta, bins=36)
     figure = figures.angle_distributions({"E = +0.5 V/nm": {"forward": one}})
-    bell = figure.axes[0].lines[1].get_xydata()
+    ax = figure.axes[0]
+    points, bell = (each.get_xydata() for each in ax.lines)
+    assert points == pytest.approx(np.c_[one.angle_deg, one.density_per_deg.value])
     peak = bell[bell[:, 1].argmax()]
     assert peak[0] == pytest.approx(170, abs=1)
-    assert peak[1] == pytest.approx(1 / (np.sqrt(2 * np.pi) * 20), rel=1e-3)
-    assert bell[:, 0].min() >= -180
-    assert bell[:, 0].max() <= 180
-    assert (np.diff(bell[:, 0]) >= 0).all()
-    half = bell[np.isclose(bell[:, 0], -170)][0, 1]  # across the wrap, 20 degrees away
-    assert half == pytest.approx(peak[1] * np.exp(-0.5), rel=1e-3)
+    assert peak[1] == pytest.approx(1 / (np.sqrt(2 * np.pi) * 20), rel=0.02)
+    across = bell[np.isclose(bell[:, 0], -170)][0, 1]  # 20 degrees beyond the peak
+    assert across == pytest.approx(peak[1] * np.exp(-0.5), rel=0.03)
+    assert ax.texts[0].get_text() == "σθ = 20°"
+
+
+def test_a_width_that_describes_nothing_is_in_brackets_and_has_no_curve():
+    rng = np.random.default_rng(1)
+    one = orientation(rng.uniform(-180, 180, size=(8, 100, 12)), bins=36)
+    figure = figures.angle_distributions({"E = 0": {"forward": one}})
+    assert len(figure.axes[0].lines) == 1
+    assert figure.axes[0].texts[0].get_text().startswith("(")
+
+
+def test_two_replicas_have_no_band():
+    few, enough = (Band(np.ones(2), np.zeros(2), np.full(2, 2.0), n, "") for n in (2, FEWEST_UNITS))
+    assert np.isnan(Curve.of([0, 1], few).low).all()
+    assert Curve.of([0, 1], enough).high == pytest.approx(2.0)
+
+
+def test_an_interval_without_end_is_a_hollow_point():
+    ratio = Curve(*np.array([[2.0, 10.0], [1.5, 1.1], [1.2, -np.inf], [1.9, np.inf]]))
+    stated = {"ratio_first": 3.1, "ratio_last": 1.2}
+    ax = figures.pulse_pairs({"ppf": {"box": ratio}}, {"ppf": stated}).axes[0]
+    full, hollow = (each.lines[0] for each in ax.containers)
+    assert hollow.get_markerfacecolor() == "white"
+    assert hollow.get_ydata() == pytest.approx([1.1])
+    assert full.get_ydata() == pytest.approx([1.5])
+    assert np.isfinite(ax.get_ylim()).all()
 
 
 def test_a_relaxation_shows_the_fit_and_its_time():

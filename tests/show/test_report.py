@@ -88,6 +88,18 @@ def test_a_page_loads_nothing_and_folds_its_code(tmp_path):
     assert text.count("<h1") == 1
 
 
+def test_a_progress_line_is_shown_once(tmp_path):
+    cell = v4.new_code_cell("run()")
+    cell.outputs = [
+        v4.new_output("stream", name="stdout", text="first\nsine 0%\rsine 40%"),
+        v4.new_output("stream", name="stdout", text="\rsine 100%\n"),
+    ]
+    page = report.convert(v4.new_notebook(cells=[cell]), tmp_path / "x.html", "", "")
+    text = page.read_text()
+    assert "first\nsine 100%" in text
+    assert "40%" not in text
+
+
 def test_a_figure_is_kept_in_three_formats_with_its_origin(results):
     one = page.Page("03_iv_ndr", DEMO)
     shown = one.figure(

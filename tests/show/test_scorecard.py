@@ -73,7 +73,7 @@ def test_all_parts_must_hold():
 def test_a_row_says_value_interval_and_samples():
     parts = [judge("τf", estimate(8.04, 7.41, 8.71), (6.0, 10.0), DEMO, unit="ps")]
     one = row(17, parts, estimator="box", run="ppf")
-    assert one.found == "τf 8.0 [7.4, 8.7] ps (n = 10)"
+    assert one.found == "τf: 8.0 [7.4, 8.7] ps (n = 10)"
     assert one.verdict == "reproduced"
     assert one.run == "ppf"
     assert "8 ps" in one.published
@@ -83,6 +83,8 @@ def test_numbers_carry_as_many_digits_as_their_interval():
     assert scorecard.describe(estimate(-0.01234, -0.01334, -0.01134)) == (
         "−0.0123 [−0.0133, −0.0113] (n = 10)"
     )
+    assert scorecard.describe(estimate(2.0, 1.0, 3.0, 2)) == "2.0 (n = 2)"
+    assert scorecard.describe(estimate(2.0, -math.inf, math.inf, 9)) == "2.0 [no bounds] (n = 9)"
     assert scorecard.describe(estimate(math.nan, math.nan, math.nan, 0)) == (
         "not determined (n = 0)"
     )
@@ -152,6 +154,14 @@ def test_a_missing_scorecard_says_what_makes_it():
         scorecard.collect("reduced")
 
 
+def test_a_claim_under_several_estimators_is_stated_once():
+    rows = [scorecard.Row(3, "1B", "pinched", "yes", estimator=e) for e in ("box", "pore")]
+    text = scorecard.as_html(rows)
+    assert text.count("pinched") == 1
+    assert text.count("<tr>") == 3
+    assert text.count('rowspan="2"') == 4
+
+
 def test_the_table_is_escaped_and_says_verdicts_in_words():
     one = scorecard.Row(9, "2C", "a < b", "yes", "<script>", "not reproduced", run="sine")
     text = scorecard.as_html([one])
@@ -162,7 +172,7 @@ def test_the_table_is_escaped_and_says_verdicts_in_words():
 
 def test_differences_from_the_published_conditions_are_named():
     found = scorecard.differences(DEMO, "sine")
-    assert "frequency_GHz = 5.0 (published 0.2)" in found
+    assert "frequency_GHz = 5 (published 0.2)" in found
     assert "replicas = 2 (published 10)" in found
     assert "5 nm" in found
     assert scorecard.differences(spec.load_profile("paper"), "sine") == ""

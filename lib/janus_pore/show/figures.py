@@ -9,6 +9,7 @@ the second axis is the voltage V = E·Lx, the same in every box.
 from __future__ import annotations
 
 import functools
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, ParamSpec
 
@@ -19,7 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
-from ..measure.statistics import Band
+from ..measure.statistics import FEWEST_UNITS, Band
+from ..measure.water import Orientation
 
 FloatArray = NDArray[np.float64]
 P = ParamSpec("P")
@@ -108,7 +110,9 @@ class Curve(NamedTuple):
 
     @classmethod
     def of(cls, x: ArrayLike, band: Band) -> Curve:
-        """A measured band over its positions."""
+        """A measured band over its positions; no interval rests on too few units."""
+        if band.n_independent < FEWEST_UNITS:
+            return cls.bare(x, band.value)
         return cls(np.asarray(x, float), band.value, band.low, band.high)
 
     @classmethod
@@ -151,7 +155,8 @@ def _figure(width_in: float, height_in: float) -> Figure:
 def _note(figure: Figure, note: str) -> None:
     """A line under the axes saying what the figure rests on."""
     if note:
-        figure.supxlabel(note, fontsize=6.5, color=GREY, x=0.01, ha="left")
+        lines = textwrap.wrap(note, int(20 * figure.get_figwidth()))
+        figure.supxlabel("\n".join(lines), fontsize=6.5, color=GREY, x=0.01, ha="left")
 
 
 def _zero(ax: Axes) -> None:
@@ -179,8 +184,17 @@ def _draw(ax: Axes, curve: Curve, *, band: bool = True, **look: Any) -> None:
 
 
 def _errorbars(ax: Axes, curve: Curve, **look: Any) -> None:
-    reach = np.nan_to_num(np.abs([curve.value - curve.low, curve.high - curve.value]))
-    ax.errorbar(curve.x, curve.value, yerr=reach, capsize=2, elinewidth=0.9, **look)
+    """Points with their intervals; hollow where there is none or it has no end."""
+    ends = np.isfinite(curve.low) & np.isfinite(curve.high)
+    for chosen, face in ((ends, look["color"]), (~ends, "white")):
+        if not chosen.any():
+            continue
+        x, value, low, high = (v[chosen] for v in curve)
+        reach = [value - low, high - value] if face != "white" else None
+        ax.errorbar(
+            x, value, yerr=reach, capsize=2, elinewidth=0.9, **look | {"markerfacecolor": face}
+        )
+        look = {name: v for name, v in look.items() if name != "label"}
 
 
 def _arrow(ax: Axes, curve: Curve, colour: str, *, outward: bool) -> None:
@@ -569,11 +583,11 @@ def density_profile(
     left.step(x_nm, water_g_per_cm3, where="mid", color=BLUE)
     left.axhline(target_g_per_cm3, color=GREY, ls=":", lw=1)
     left.annotate(
-        f"bulk asked for, {target_g_per_cm3:g}",
-        (0.02, target_g_per_cm3),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, -9),
+        f"asked for: {target_g_per_cm3:g}",
+        (0, target_g_per_cm3),
+        xytext=(0, 2),
         textcoords="offset points",
+        ha="center",
         color=GREY,
         fontsize=7,
     )
@@ -639,6 +653,39 @@ def equilibrium_checks(
 
 
 @styled
+def waveforms(
+    panels: Mapping[str, Sequence[tuple[ArrayLike, ArrayLike]]], *, note: str = ""
+) -> Figure:
+    """The field of each protocol against time; a scan shows all of its waveforms.
+
+    Parameters
+    ----------
+    panels
+        Protocol to pairs of time (ps) and applied field (V/nm), shape (n,) each.
+    note
+        What the figure rests on.
+    """
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = _figure(DOUBLE_IN, 0.4 + 1.45 * rows)
+    axes = np.atleast_1d(figure.subplots(rows, columns, sharey=True)).ravel()
+    for ax, (name, curves) in zip(axes, panels.items(), strict=False):
+        _zero(ax)
+        shades = mpl.colormaps["cividis"](np.linspace(0.05, 0.8, max(len(curves), 2)))
+        for (time, value), shade, style in zip(
+            curves, shades, ("-", "--", "-.", ":") * len(curves), strict=False
+        ):
+            ax.plot(time, value, color=mpl.colors.to_hex(shade), ls=style, lw=1.2)
+        ax.set(title=name, xlabel="time (ps)")
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    for k in range(0, len(axes), columns):
+        axes[k].set_ylabel("applied E (V/nm)")
+    _note(figure, note)
+    return figure
+
+
+@styled
 def driven(
     time_ps: ArrayLike,
     field_V_per_nm: ArrayLike,
@@ -685,7 +732,7 @@ def driven(
 # --- current --------------------------------------------------------------------------
 
 
-def _sweeps(ax: Axes, curves: Mapping[str, Curve], *, legend: bool) -> None:
+def _sweeps(ax: Axes, curves: Mapping[str, Curve]) -> None:
     _zero(ax)
     ax.axvline(0, color="#BBBBBB", lw=0.6, zorder=0)
     for direction in DIRECTIONS:
@@ -694,8 +741,11 @@ def _sweeps(ax: Axes, curves: Mapping[str, Curve], *, legend: bool) -> None:
         look = DIRECTION_LOOK[direction]
         _draw(ax, curves[direction], label=DIRECTION_NAME[direction], **look)
         _arrow(ax, curves[direction], look["color"], outward=direction == "forward")
-    if legend:
-        ax.legend(loc="upper left")
+
+
+def _legend_above(figure: Figure, ax: Axes) -> None:
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(handles))
 
 
 def _mark(ax: Axes, fields: Mapping[str, float]) -> None:
@@ -736,12 +786,13 @@ def iv_loop(
     """
     figure = _figure(DOUBLE_IN if len(loops) > 1 else SINGLE_IN, 2.9)
     axes = np.atleast_1d(figure.subplots(1, len(loops), sharex=True))
-    for k, (ax, (estimator, curves)) in enumerate(zip(axes, loops.items(), strict=True)):
-        _sweeps(ax, curves, legend=k == 0)
-        _mark(ax, {f"published {e:+g}": e for e in published_V_per_nm})
+    for ax, (estimator, curves) in zip(axes, loops.items(), strict=True):
+        _sweeps(ax, curves)
+        _mark(ax, {f"published {e:+g}".replace("-", "−"): e for e in published_V_per_nm})
         ax.set(title=ESTIMATOR_NAME[estimator], xlabel=E_LABEL)
         _voltage_axis(ax, length_x_nm)
     axes[0].set_ylabel("current I (nA)")
+    _legend_above(figure, axes[0])
     _note(figure, note)
     return figure
 
@@ -766,11 +817,12 @@ def species_loop(
     """
     figure = _figure(DOUBLE_IN, 2.9)
     axes = figure.subplots(1, len(loops), sharex=True, sharey=True)
-    for k, (ax, (name, curves)) in enumerate(zip(axes, loops.items(), strict=True)):
-        _sweeps(ax, curves, legend=k == 0)
+    for ax, (name, curves) in zip(axes, loops.items(), strict=True):
+        _sweeps(ax, curves)
         ax.set(title=SPECIES_NAME[name], xlabel=E_LABEL)
         _voltage_axis(ax, length_x_nm)
     axes[0].set_ylabel("current I (nA)")
+    _legend_above(figure, axes[0])
     _note(figure, note)
     return figure
 
@@ -791,9 +843,16 @@ def barrier_table(
     note
         What the figure rests on.
     """
-    colours = [SKY, BLUE, YELLOW, ORANGE, PURPLE, GREEN]
-    hatches = ["", "", "///", "///", "...", "..."]
-    figure = _figure(DOUBLE_IN, 2.9)
+    looks = {
+        "water_vdw": (SKY, ""),
+        "water_electrostatic": (BLUE, ""),
+        "membrane_vdw": (YELLOW, "///"),
+        "membrane_electrostatic": (ORANGE, "///"),
+        "membrane": ("#BBBBBB", "///"),
+        "ion_vdw": (PURPLE, "..."),
+        "ion_electrostatic": (GREEN, "..."),
+    }
+    figure = _figure(DOUBLE_IN, 3.2)
     axes = figure.subplots(1, len(table) + 1, width_ratios=[*(1.6 for _ in table), 1.0])
     for ax, (version, content) in zip(axes[:-1], table.items(), strict=True):
         fields = content["field_V_per_nm"]
@@ -805,11 +864,13 @@ def barrier_table(
                 at + (k - len(parts) / 2) * width,
                 values,
                 width,
-                color=colours[k],
-                hatch=hatches[k],
+                color=looks[name][0],
+                hatch=looks[name][1],
                 edgecolor="#333333",
                 linewidth=0.4,
-                label=name.replace("_", " ").replace("vdw", "van der Waals"),
+                label="membrane, not split"
+                if name == "membrane"
+                else name.replace("_", " ").replace("vdw", "van der Waals"),
             )
         ax.bar(
             at + len(parts) / 2 * width,
@@ -821,8 +882,13 @@ def barrier_table(
         _zero(ax)
         ax.set_xticks(at, [f"{f:g}" for f in fields])
         ax.set(xlabel="E (V/nm)", title=version)
-        ax.legend(fontsize=6, loc="best")
     axes[0].set_ylabel("barrier of Cl⁻ (kJ/mol)")
+    named = {
+        label: handle
+        for ax in axes[:-1]
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=4, fontsize=7)
     for (version, values), colour, marker in zip(
         share_nm.items(), (BLUE, VERMILLION), ("o", "s"), strict=False
     ):
@@ -840,48 +906,48 @@ def barrier_table(
 # --- order of the pore water ----------------------------------------------------------
 
 
-class Distribution(NamedTuple):
-    """A histogram of angles as a density, and its Gaussian (NaN where not fitted)."""
-
-    angle_deg: FloatArray
-    density_per_deg: FloatArray
-    mean_deg: float
-    sigma_deg: float
-
-
 @styled
 def angle_distributions(
-    panels: Mapping[str, Mapping[str, Distribution]], *, note: str = ""
+    panels: Mapping[str, Mapping[str, Orientation]], *, note: str = ""
 ) -> Figure:
     """Fig. 2B: distribution of the dipole angle with Gaussian fits, one panel per field.
 
     Parameters
     ----------
     panels
-        Title to sweep direction to distribution.
+        Title to sweep direction to distribution. The fit is drawn where it describes the
+        data (``identifiable``), and its σθ is written in the panel.
     note
         What the figure rests on.
     """
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
-    figure = _figure(DOUBLE_IN, 0.6 + 1.75 * rows)
+    figure = _figure(DOUBLE_IN, 0.7 + 1.9 * rows)
     axes = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True)).ravel()
-    for k, (ax, (title, sweeps)) in enumerate(zip(axes, panels.items(), strict=False)):
-        for direction, one in sweeps.items():
+    grid = np.linspace(-180, 180, 361)
+    for ax, (title, sweeps) in zip(axes, panels.items(), strict=False):
+        for k, (direction, one) in enumerate(sweeps.items()):
             look = dict(DIRECTION_LOOK[direction])
             style = look.pop("linestyle")
-            ax.plot(one.angle_deg, one.density_per_deg, ls="", ms=2.6, label=direction, **look)
-            if np.isfinite(one.sigma_deg):
-                grid = np.linspace(one.mean_deg - 180, one.mean_deg + 180, 361)
-                bell = np.exp(-((grid - one.mean_deg) ** 2) / (2 * one.sigma_deg**2))
-                bell /= np.sqrt(2 * np.pi) * one.sigma_deg
-                ax.plot(
-                    _wrapped(grid), bell[_wrap_order(grid)], color=look["color"], ls=style, lw=1.1
-                )
-        ax.set(title=title, xlim=(-180, 180), ylim=(0, None))
-        ax.set_xticks([-180, -90, 0, 90, 180])
-        if k == 0:
-            ax.legend(handletextpad=0.1, borderpad=0)
+            measured = Curve.of(one.angle_deg, one.density_per_deg)
+            _draw(ax, measured, ls="", **look | {"ms": 2.4}, label=direction)
+            width = f"σθ = {one.sigma_deg.value:.0f}°"
+            if one.identifiable:
+                ax.plot(grid, one.gaussian(grid), color=look["color"], ls=style, lw=1.1)
+            else:
+                width = f"({width})"
+            ax.text(
+                0.98,
+                0.97 - 0.1 * k,
+                width,
+                transform=ax.transAxes,
+                ha="right",
+                va="top",
+                fontsize=6.5,
+                color=look["color"],
+            )
+        ax.set(xlim=(-180, 180), ylim=(0, None), xticks=[-180, -90, 0, 90, 180])
+        ax.set_title(title, fontsize=7.5)
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     for k in range(0, len(axes), columns):
@@ -889,17 +955,9 @@ def angle_distributions(
     for ax in axes[max(0, len(panels) - columns) : len(panels)]:
         ax.set_xlabel("θ (°)")
         ax.tick_params(labelbottom=True)
+    _legend_above(figure, axes[0])
     _note(figure, note)
     return figure
-
-
-def _wrap_order(angle_deg: FloatArray) -> NDArray[np.intp]:
-    return np.argsort((angle_deg + 180) % 360, kind="stable")
-
-
-def _wrapped(angle_deg: FloatArray) -> FloatArray:
-    wrapped: FloatArray = np.sort((angle_deg + 180) % 360) - 180
-    return wrapped
 
 
 @styled
@@ -963,7 +1021,7 @@ def relaxation(panels: Mapping[str, Mapping[float, Relaxation]], *, note: str = 
                 marker=markers[k % len(markers)],
                 ms=2.6,
                 markevery=every,
-                label=f"{field:+.2g} V/nm: {one.label}",
+                label=f"{field:g} V/nm: {one.label}",
             )
             ax.plot(one.measured.x, one.fitted, color=colour, lw=1.2)
         name = "ordering, field up" if direction == "forward" else "relaxation, field down"
@@ -997,6 +1055,7 @@ def relaxation_times(curves: Mapping[str, Curve], *, length_x_nm: float, note: s
             )
     if not any(curve.x.size for curve in curves.values()):
         ax.text(0.5, 0.5, "no identifiable time constant", ha="center", transform=ax.transAxes)
+        ax.set(xlim=(0, 1.25), yticks=[])
     else:
         ax.legend()
     ax.set(ylabel="τ (ps)", xlabel=E_LABEL, ylim=(0, None))
@@ -1030,7 +1089,7 @@ def pulse_pairs(
     markers = {"box": "o", "pore": "s", "crossings": "^"}
     figure = _figure(DOUBLE_IN, 2.8)
     axes = np.atleast_1d(figure.subplots(1, len(panels)))
-    for k, (ax, (protocol, estimators)) in enumerate(zip(axes, panels.items(), strict=True)):
+    for ax, (protocol, estimators) in zip(axes, panels.items(), strict=True):
         ax.axhline(1, color="#BBBBBB", lw=0.6, zorder=0)
         for n, (estimator, curve) in enumerate(estimators.items()):
             spread = 0.012 * (n - (len(estimators) - 1) / 2) * np.ptp(np.r_[0, curve.x])
@@ -1056,9 +1115,8 @@ def pulse_pairs(
                 color=GREY,
             )
         ax.set(xlabel="delay Δt (ps)", title=names[protocol], xlim=(0, None))
-        if k == 0:
-            ax.legend(loc="best")
     axes[0].set_ylabel("I1 / I0")
+    _legend_above(figure, axes[0])
     _note(figure, note)
     return figure
 
@@ -1091,7 +1149,8 @@ def pulse_trace(
         for start, stop in windows_ps:
             ax.axvspan(start, stop, color="#DDDDDD", lw=0, zorder=0)
         _zero(ax)
-    upper.plot(time_ps, field_V_per_nm, color=VERMILLION, drawstyle="steps-post")
+    # a frame holds the field of the step that led to it
+    upper.plot(time_ps, field_V_per_nm, color=VERMILLION, drawstyle="steps-pre")
     upper.set_ylabel("applied E\n(V/nm)")
     styles = {"box": "-", "pore": "--", "crossings": ":"}
     for estimator, curve in current_nA.items():

@@ -200,13 +200,23 @@ def _still(
 ) -> tuple[nbformat.NotebookNode, dict[str, Any]]:
     """Drop what only a live page could show; of a progress line keep its last state."""
     for cell in notebook.cells:
+        together: list[Any] = []
         for output in cell.get("outputs", []):
+            same = together and output.output_type == together[-1].output_type == "stream"
+            if same and output.name == together[-1].name:
+                together[-1].text += output.text
+            else:
+                together.append(output)
+        for output in together:
             if output.output_type == "stream":
                 lines = output.text.split("\n")
-                output.text = "\n".join(line.rstrip("\r").rsplit("\r")[-1] for line in lines)
+                kept = [line.rstrip("\r").rsplit("\r")[-1].rstrip() for line in lines]
+                output.text = "\n".join(line for line in kept if line)
             for kind in list(output.get("data", {})):
                 if kind.startswith("application/"):
                     del output.data[kind]
+        if "outputs" in cell:
+            cell.outputs = together
     return notebook, resources
 
 

@@ -14,6 +14,7 @@ follows from them alone:
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from .. import paths
 from ..errors import MissingInputError
-from ..measure.statistics import Estimate
+from ..measure.statistics import FEWEST_UNITS, Estimate
 from ..spec import Profile, load_profile
 
 Verdict = Literal[
@@ -89,18 +90,25 @@ class Row:
 
 
 def describe(estimate: Estimate, unit: str = "") -> str:
-    """A number with its interval and its independent samples, in as many digits as count."""
+    """A number with its interval and its independent samples, in as many digits as count.
+
+    Where too few units stand behind it no interval is given.
+    """
+    n = f"(n = {estimate.n_independent:.3g})"
     if not math.isfinite(estimate.value):
-        return f"not determined (n = {estimate.n_independent:.3g})"
+        return f"not determined {n}"
     width = estimate.high - estimate.low
-    if not (math.isfinite(width) and width > 0):
+    stated = estimate.enough and width > 0
+    if not stated:
         width = abs(estimate.value) or 1.0
     digits = max(0, min(6, 1 - math.floor(math.log10(width))))
     text = f"{estimate.value:.{digits}f}"
-    if math.isfinite(estimate.low) and math.isfinite(estimate.high):
+    if stated:
         text += f" [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+    elif estimate.n_independent >= FEWEST_UNITS:
+        text += " [no bounds]"
     text += f" {unit}" if unit else ""
-    return f"{text} (n = {estimate.n_independent:.3g})".replace("-", "−")
+    return f"{text} {n}".replace("-", "−")
 
 
 def reference(name: str) -> Any:
@@ -226,7 +234,7 @@ def row(number: int, parts: Sequence[Part], *, estimator: str = "", run: str = "
         figure=one.figure,
         statement=one.statement,
         published=one.published,
-        found="; ".join(f"{p.name} {describe(p.estimate, p.unit)}" for p in parts),
+        found="; ".join(f"{p.name}: {describe(p.estimate, p.unit)}" for p in parts),
         verdict=together(p.verdict for p in parts),
         estimator=estimator,
         run=run if parts else "",
@@ -258,11 +266,15 @@ def differences(profile: Profile, protocol: str) -> str:
         ours, stated = mine.waveform.model_dump(), theirs.waveform.model_dump()
         scanned = set(mine.scan)
         found += [
-            f"{name} = {ours[name]} (published {stated[name]})"
+            f"{name} = {_plain(ours[name])} (published {_plain(stated[name])})"
             for name in ours
             if name in stated and name not in scanned and ours[name] != stated[name]
         ]
     return ", ".join(found)
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def write(rows: Sequence[Row], profile: Profile, notebook: str) -> Path:
@@ -305,19 +317,25 @@ def as_html(rows: Sequence[Row]) -> str:
     titles = ("claim", "figure", "statement", "published", "this run", "verdict", "from")
     head = "".join(f'<th scope="col">{t}</th>' for t in titles)
     body = []
-    for r in rows:
-        kind = r.verdict.split(" in ")[0].replace(" ", "-")
-        found = html.escape(r.found)
-        if r.estimator:
-            found = f"<em>{html.escape(r.estimator)}</em>: {found}"
-        cells = [
-            f'<th scope="row">{r.id}</th>',
-            *(f"<td>{html.escape(text)}</td>" for text in (r.figure, r.statement, r.published)),
-            f"<td>{found}</td>",
-            f'<td class="verdict {kind}">{SYMBOL[r.verdict]} {r.verdict}</td>',
-            f"<td>{html.escape(r.run)}</td>",
-        ]
-        body.append(f"<tr>{''.join(cells)}</tr>")
+    for _, group in itertools.groupby(rows, key=lambda r: r.id):
+        together = list(group)
+        span = f' rowspan="{len(together)}"' if len(together) > 1 else ""
+        for k, r in enumerate(together):
+            kind = r.verdict.split(" in ")[0].replace(" ", "-")
+            found = html.escape(r.found)
+            if r.estimator:
+                found = f"<em>{html.escape(r.estimator)}</em>: {found}"
+            cells = []
+            if k == 0:
+                cells.append(f'<th scope="row"{span}>{r.id}</th>')
+                texts = (r.figure, r.statement, r.published)
+                cells += [f"<td{span}>{html.escape(text)}</td>" for text in texts]
+            cells += [
+                f"<td>{found}</td>",
+                f'<td class="verdict {kind}">{SYMBOL[r.verdict]} {r.verdict}</td>',
+                f"<td>{html.escape(r.run)}</td>",
+            ]
+            body.append(f"<tr>{''.join(cells)}</tr>")
     return (
         f'<table class="scorecard"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table>"

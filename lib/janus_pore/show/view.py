@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..drive.gromacs import find_gmx
 from ..errors import MissingInputError
 from ..spec import RunSpec
 from .figures import ATOM_COLOUR, ATOM_RADIUS_NM, Atoms, FloatArray
@@ -99,6 +101,36 @@ def atoms_of(gro: Path, manifest: Mapping[str, Any], run: RunSpec) -> tuple[Atom
     labels[inside] = ["O", "H", "H"]
     kind[first:last] = labels.ravel()
     return Atoms(positions, kind, box, centre), legs[inside].sum(axis=1)
+
+
+def end_frame(segment: Path, gro: Path) -> Path:
+    """Write the coordinates at a segment's end, from its checkpoint, as a .gro file.
+
+    Parameters
+    ----------
+    segment
+        Directory of a finished segment (``RunRecord.path``).
+    gro
+        File to write.
+
+    Raises
+    ------
+    GromacsError
+        If GROMACS is missing or cannot read the checkpoint.
+    """
+    source = segment.resolve()
+    find_gmx().run(
+        ["trjconv", "-f", source / "state.cpt", "-s", source / "segment.tpr", "-o", gro.resolve()],
+        cwd=gro.resolve().parent,
+        stdin="0\n",
+    )
+    return gro
+
+
+def end_of(segment: Path, manifest: Mapping[str, Any], run: RunSpec) -> tuple[Atoms, FloatArray]:
+    """As :func:`atoms_of`, for the end of a segment."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return atoms_of(end_frame(segment, Path(scratch) / "end.gro"), manifest, run)
 
 
 def live() -> bool:
