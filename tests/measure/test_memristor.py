@@ -1,0 +1,434 @@
+"""The reduced memristor: closed forms, injected truth, held-out verdicts, spiking circuits."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.linalg import expm
+from scipy.signal import lfilter
+
+from janus_pore.errors import MeasureError
+from janus_pore.measure import memristor as m
+
+TRUTH = m.Parameters(
+    orienting_field_V_per_nm=0.35,
+    intrinsic_field_V_per_nm=0.15,
+    tau_up_ps=3.0,
+    tau_down_ps=9.0,
+    speedup_up_nm_per_V=0.4,
+    speedup_down_nm_per_V=0.3,
+    conductance_nA_nm_per_V=6.0,
+    barrier_kT=3.0,
+    capacitance_e_nm_per_V=2.0,
+    tau_charge_ps=12.0,
+)
+CUBIC = m.Element(lambda V, x: V**3 / 3 - V)
+
+
+def steps(spacing=1.0):
+    """Fields stepped up from zero, and down from saturation, for both polarities."""
+    t = np.arange(0, 25 + 1e-9, spacing)
+    out = {f"up {E}": (t, np.full_like(t, E)) for E in (0.3, 0.6, 1.2, -0.4, -1.0)}
+    t = np.arange(0, 50 + 1e-9, spacing)
+    for before, after in ((1.2, 0.0), (1.2, 0.4), (-1.2, -0.3)):
+        out[f"down {before} {after}"] = (t, np.where(t < 20 - 1e-9, before, after))
+    return out
+
+
+def train(spacing=1.0):
+    """Pulses over a bias that reverses: neither is among the steps."""
+    t = np.arange(0, 80 + 1e-9, spacing)
+    return {"train": (t, np.where(t % 10 < 5 - 1e-9, 0.9, np.where(t < 40, 0.1, -0.6)))}
+
+
+def record(parameters, protocols, replicas, rng, *, order_noise=0.2, charge_noise=0.03):
+    """Recordings with correlated scatter of the order and diffusing charge (e per sqrt(ps))."""
+    out = {}
+    for name, (t, E) in protocols.items():
+        response = m.simulate(parameters, t, E)
+        dt = t[1] - t[0]
+        keep = math.exp(-dt)  # correlation time 1 ps
+        kicks = rng.normal(size=(replicas, len(t))) * order_noise
+        kicks[:, 1:] *= math.sqrt(1 - keep**2)
+        steps = rng.normal(size=(replicas, len(t))) * charge_noise * math.sqrt(dt)
+        out[name] = m.Recording(
+            t,
+            E,
+            order=response.order + lfilter([1], [1, -keep], kicks, axis=1),
+            charge_e=response.transferred_e + np.cumsum(steps, axis=1),
+        )
+    return out
+
+
+# ---- the model
+
+
+def test_equilibrium_order_is_the_average_over_independent_dipoles():
+    cosine, weight = np.polynomial.legendre.leggauss(200)  # polar axis z, field along x
+    phi = (np.arange(400) + 0.5) * 2 * np.pi / 400
+    sine = np.sqrt(1 - cosine**2)[:, None]
+    for k in (0.1, 1.0, 4.0, -2.5, 12.0):
+        density = weight[:, None] * np.exp(k * sine * np.cos(phi))
+        expected = (density * np.cos(phi)).sum() / density.sum()
+        p = m.Parameters(orienting_field_V_per_nm=0.5, intrinsic_field_V_per_nm=0.2)
+        assert m.equilibrium_order(p, 0.5 * k - 0.2) == pytest.approx(expected, rel=1e-6)
+    weak = m.equilibrium_order(m.Parameters(orienting_field_V_per_nm=1.0), [0.0, 1e-6, 1e4])
+    assert weak == pytest.approx([0.0, np.pi / 8 * 1e-6, 1.0], rel=1e-4, abs=1e-12)
+
+
+def test_order_from_angles_and_spread_agree_for_wrapped_normals():
+    angles = np.random.default_rng(0).normal(20.0, 70.0, size=(1, 200000))
+    angles = (angles + 180) % 360 - 180
+    angles = np.concatenate([angles, np.full_like(angles, np.nan)])
+    found = m.order_from_angles(angles)
+    assert found[0] == pytest.approx(m.order_from_spread(70.0, 20.0), abs=0.005)
+    assert np.isnan(found[1])
+    assert m.spread_from_order(-m.order_from_spread(70.0)) == pytest.approx(70.0)
+
+
+def test_order_relaxes_exactly_in_a_constant_field_whatever_the_sampling():
+    t = np.array([0.0, 0.1, 0.7, 2.0, 5.0, 5.5, 11.0, 30.0])
+    start, goal = (float(m.equilibrium_order(TRUTH, E)) for E in (0.0, 0.8))
+    up = float(m.relaxation_time(TRUTH, 0.8, ordering=True))
+    assert up == pytest.approx(3.0 * math.exp(-0.4 * 0.95))
+    rising = m.simulate(TRUTH, t, np.full_like(t, 0.8)).order
+    assert rising == pytest.approx(goal + (start - goal) * np.exp(-t / up), abs=1e-12)
+
+    down = float(m.relaxation_time(TRUTH, 0.0, ordering=False))
+    falling = m.simulate(TRUTH, t, np.zeros_like(t), start_field_V_per_nm=0.8).order
+    assert falling == pytest.approx(start + (goal - start) * np.exp(-t / down), abs=1e-12)
+
+    # Reversal: relaxation to zero order with one time, then ordering with the other.
+    other = float(m.equilibrium_order(TRUTH, -0.9))
+    down, up = (float(m.relaxation_time(TRUTH, -0.9, ordering=o)) for o in (False, True))
+    zero = down * math.log((other - goal) / other)
+    before = other + (goal - other) * np.exp(-t / down)
+    after = other * (1 - np.exp(-(t - zero) / up))
+    through = m.simulate(TRUTH, t, np.full_like(t, -0.9), start_field_V_per_nm=0.8).order
+    assert through == pytest.approx(np.where(t < zero, before, after), abs=1e-12)
+
+
+def test_weak_sine_has_the_amplitude_and_phase_of_a_first_order_system():
+    p = m.Parameters(
+        1.0, tau_up_ps=7.0, tau_down_ps=7.0, capacitance_e_nm_per_V=2.0, tau_charge_ps=4.0
+    )
+    omega, amplitude, dt = 2 * np.pi / 50, 0.01, 0.05
+    t = np.arange(0, 500, dt)
+    response = m.simulate(p, t, amplitude * np.sin(omega * (t + dt / 2)))
+    late = t >= 400 - 1e-9
+
+    def phasor(signal):
+        return 2 * (signal[late] * np.exp(-1j * omega * t[late])).mean() * 1j
+
+    chi = np.pi / 8
+    assert phasor(response.order) == pytest.approx(
+        chi * amplitude / (1 + 1j * omega * 7.0), rel=1e-3
+    )
+    stored = 2.0 * amplitude / (1 + 1j * omega * 4.0)
+    assert phasor(response.stored_e) == pytest.approx(stored, rel=1e-3)
+    current = 1j * omega * stored * m.NANOAMPERE_PER_E_PER_PS
+    # The current belongs to the field just after each time, half a step late.
+    assert abs(phasor(response.charging_nA)) == pytest.approx(abs(current), rel=2e-2)
+
+
+def test_charge_is_the_integral_of_the_current():
+    t = np.arange(0, 40, 0.01)
+    response = m.simulate(TRUTH, t, np.where(t < 20, 0.7, -0.3))
+    area = np.concatenate([[0], np.cumsum(response.current_nA[:-1] * 0.01)]) / 160.2176634
+    assert response.transferred_e == pytest.approx(area, abs=2e-3)
+    assert response.stored_e[1999] == pytest.approx(1.4 * (1 - math.exp(-19.99 / 12)), rel=1e-9)
+
+
+def test_charging_alone_depresses_the_second_pulse():
+    p = m.Parameters(capacitance_e_nm_per_V=2.4, tau_charge_ps=8.0)
+    delays = np.array([1.0, 4.0, 10.0, 30.0])
+    ratio = m.predict_pair_ratio(p, delays, pulse_V_per_nm=0.5, width_ps=5.0)
+    assert ratio == pytest.approx(1 - (1 - math.exp(-5 / 8)) * np.exp(-delays / 8), rel=1e-9)
+
+
+def test_train_without_memory_is_flat_and_order_lowers_the_current():
+    flat = m.predict_train(replace(TRUTH, barrier_kT=0.0, capacitance_e_nm_per_V=0.0),
+                           pulse_V_per_nm=0.5)  # fmt: skip
+    assert flat.ratio == pytest.approx(np.ones(10))
+    assert flat.current_nA == pytest.approx(np.full(10, 3.0))
+
+    held = replace(TRUTH, capacitance_e_nm_per_V=0.0)
+    steady = m.predict_train(held, pulse_V_per_nm=0.8, delay_V_per_nm=0.8, prepare_ps=500.0,
+                             prepare_V_per_nm=0.8)  # fmt: skip
+    assert steady.current_nA == pytest.approx(np.full(10, m.steady_current(held, 0.8)))
+    depressed = m.predict_train(held, pulse_V_per_nm=0.8, delay_ps=2.0)
+    assert (np.diff(depressed.current_nA) < 1e-12).all()
+    assert depressed.ratio[-1] < 0.9
+    assert (np.diff(depressed.order) > -1e-12).all()
+
+
+def test_the_model_runs_in_milliseconds():
+    t = np.arange(0, 5000.0, 1.0)
+    E = 1.2 * np.sin(2 * np.pi * (t + 0.5) / 5000)
+
+    def fastest(run):
+        times = []
+        for _ in range(5):
+            begin = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - begin)
+        return min(times)
+
+    assert fastest(lambda: m.simulate(TRUTH, t, E)) < 0.03
+    assert fastest(lambda: m.predict_train(TRUTH, pulse_V_per_nm=0.5)) < 0.01
+
+
+# ---- fitting
+
+
+def test_injected_truth_lies_in_its_interval():
+    trials, hits, resolved = 100, dict.fromkeys(vars(TRUTH), 0), dict.fromkeys(vars(TRUTH), 0)
+    for seed in range(trials):
+        recordings = record(TRUTH, steps(), 24, np.random.default_rng(seed))
+        for name, found in m.fit(recordings, resamples=300, seed=seed).fitted.items():
+            hits[name] += found.estimate.low <= getattr(TRUTH, name) <= found.estimate.high
+            resolved[name] += found.identifiable
+    assert min(hits.values()) >= 90, hits
+    # Intervals are also of use: the barrier is the only one that such noise often leaves open.
+    assert min(n for name, n in resolved.items() if name != "barrier_kT") >= 90, resolved
+    assert resolved["barrier_kT"] >= 60
+
+
+def test_without_noise_the_fit_is_exact():
+    silent = record(
+        TRUTH, steps(0.5), 3, np.random.default_rng(0), order_noise=0.0, charge_noise=0.0
+    )
+    found = m.fit(silent).parameters
+    assert list(vars(found).values()) == pytest.approx(list(vars(TRUTH).values()), rel=1e-3)
+
+
+def test_what_the_recordings_do_not_tell_is_not_identifiable():
+    rng = np.random.default_rng(3)
+    rising = {n: s for n, s in steps().items() if n.startswith("up")}
+    fitted = m.fit(record(replace(TRUTH, intrinsic_field_V_per_nm=0.0), rising, 24, rng)).fitted
+    assert not fitted["tau_down_ps"].identifiable
+    assert not fitted["speedup_down_nm_per_V"].identifiable
+    assert fitted["tau_down_ps"].reason == "the recordings add little to the prior"
+    assert fitted["orienting_field_V_per_nm"].identifiable
+
+    # In weak fields even a wide interval of the field dependence would matter little: it
+    # still counts as unknown.
+    weak = {"weak": (np.arange(40.0), np.full(40, 0.2))}
+    fitted = m.fit(record(TRUTH, weak, 24, rng)).fitted
+    assert not fitted["speedup_up_nm_per_V"].identifiable
+
+    blocked = replace(TRUTH, conductance_nA_nm_per_V=0.0)
+    fitted = m.fit(record(blocked, steps(), 24, rng)).fitted
+    assert fitted["conductance_nA_nm_per_V"].reason == "not different from zero"
+    assert "conductance_nA_nm_per_V is not" in fitted["barrier_kT"].reason
+    assert fitted["capacitance_e_nm_per_V"].identifiable
+
+    alone = m.fit(record(TRUTH, steps(), 1, rng)).fitted
+    assert all("not enough statistics" in found.reason for found in alone.values())
+
+
+def test_a_membrane_without_a_pore_gives_the_charging_to_hold():
+    rng = np.random.default_rng(4)
+    solid = record(replace(TRUTH, conductance_nA_nm_per_V=0.0), steps(), 24, rng)
+    solid = {n: replace(r, order=None) for n, r in solid.items()}
+    control = m.fit(solid, fixed={"conductance_nA_nm_per_V": 0.0, "barrier_kT": 0.0})
+    assert set(control.fitted) == {"capacitance_e_nm_per_V", "tau_charge_ps"}
+    assert all(found.identifiable for found in control.fitted.values())
+    charging = {name: getattr(control.parameters, name) for name in control.fitted}
+    found = m.fit(record(TRUTH, steps(), 24, rng), fixed=charging)
+    assert set(charging).isdisjoint(found.fitted)
+    assert found.parameters.tau_charge_ps == charging["tau_charge_ps"]
+    assert found.parameters.barrier_kT == pytest.approx(3.0, abs=0.8)
+
+
+def test_windows_of_the_current_may_be_longer_than_a_frame():
+    recordings = record(TRUTH, steps(0.5), 24, np.random.default_rng(5))
+    wide = {n: replace(r, window_ps=2.5) for n, r in recordings.items()}
+    fitted = m.fit(wide).fitted
+    for name in ("capacitance_e_nm_per_V", "tau_charge_ps"):
+        assert fitted[name].estimate.low < getattr(TRUTH, name) < fitted[name].estimate.high
+
+
+# ---- judging
+
+
+def test_held_out_verdicts():
+    rng = np.random.default_rng(6)
+    training = record(TRUTH, steps(), 24, rng)
+    unseen = record(TRUTH, train(), 24, rng)
+    fit = m.fit(training)
+    right = {j.quantity: j for j in m.judge(fit, unseen)}
+    assert {j.verdict for j in right.values()} == {"predicts"}
+    assert right["order"].error < 2 * right["order"].scatter
+    assert right["order"].skill.value == pytest.approx(
+        1 - (right["order"].error / right["order"].baseline_error) ** 2
+    )
+
+    # Wrong physics: no barrier, and water that follows the field at once.
+    wrong = replace(
+        fit, parameters=replace(TRUTH, barrier_kT=0.0, tau_up_ps=0.01, tau_down_ps=0.01)
+    )
+    verdicts = {j.quantity: j.verdict for j in m.judge(wrong, unseen)}
+    assert verdicts["order"] != "predicts"
+    assert verdicts["current"] == "better than the baseline"
+    slow = replace(fit, parameters=replace(TRUTH, tau_down_ps=3.0))
+    assert m.judge(slow, unseen)[0].verdict == "better than the baseline"
+    # Against a rival: the right model gains on one without memory, and the reverse loses.
+    assert m.judge(fit, unseen, rival=wrong)[0].verdict == "predicts"
+    assert m.judge(wrong, unseen, rival=fit)[0].verdict == "no better than the baseline"
+
+
+def test_wrong_models_are_told_from_right_ones_in_repeated_trials():
+    right = wrong = 0
+    for seed in range(20):
+        rng = np.random.default_rng(100 + seed)
+        unseen = record(TRUTH, train(), 12, rng)
+        line = {"order_line": (0.3, 0.6), "current_slope": 5.0}
+        right += m.judge(m.Fit(TRUTH, {}, **line), unseen)[0].verdict == "predicts"
+        bad = replace(TRUTH, tau_down_ps=2.0)
+        wrong += m.judge(m.Fit(bad, {}, **line), unseen)[0].verdict == "predicts"
+    assert right >= 18
+    assert wrong <= 2
+
+
+def test_too_much_noise_is_not_enough_statistics():
+    rng = np.random.default_rng(7)
+    unseen = record(TRUTH, train(), 4, rng, order_noise=50.0, charge_noise=50.0)
+    fit = m.Fit(TRUTH, {}, order_line=(0.3, 0.6), current_slope=5.0)
+    assert {j.verdict for j in m.judge(fit, unseen)} == {"not enough statistics"}
+    with pytest.raises(MeasureError, match="1 replica"):
+        m.judge(fit, record(TRUTH, train(), 1, rng))
+
+
+# ---- the circuit
+
+
+def fitzhugh(current):
+    """FitzHugh's equations with a = 0.7, b = 0.8, 1/ε = 12.5 as the circuit."""
+    return m.Circuit(0.8 * current - 0.7, 0.8, 12.5, 1.0)
+
+
+def test_fitzhugh_nagumo_thresholds():
+    for current, outcome in ((0.2, False), (0.5, True), (1.0, True), (1.6, False)):
+        result = m.spiking(CUBIC, fitzhugh(current), 5.0)
+        assert (result.outcome == "spikes") is outcome, current
+        assert result.unstable is outcome
+    assert m.spiking(CUBIC, fitzhugh(0.2), 5.0).outcome == "excitable"
+    # The period in the literature's time units, for the usual I = 0.5.
+    assert 1e3 / m.spiking(CUBIC, fitzhugh(0.5), 5.0).frequency_GHz == pytest.approx(39.5, abs=1.0)
+
+    v = math.sqrt(1 - 0.8 / 12.5)  # where 1 - v² = R C/L
+    low, high = m.hopf_points(CUBIC, fitzhugh(0.0), 3.0)
+    assert [low[0], high[0]] == pytest.approx([-v, v], abs=1e-6)
+    bias = v + 0.8 * (v**3 / 3 - v)
+    assert [low[1], high[1]] == pytest.approx([-bias, bias], abs=1e-6)
+    assert (low[1] + 0.7) / 0.8 == pytest.approx(0.3313, abs=1e-4)
+    omega = math.sqrt(1 / 12.5 - (0.8 / 12.5) ** 2)  # of the determinant, at trace zero
+    assert low[2] == pytest.approx(1e3 * omega / (2 * math.pi), rel=1e-3)
+
+
+def test_groups_are_fitzhughs_for_the_cubic_and_invert():
+    (stretch,) = m.falling_stretches(CUBIC, 3.0)
+    assert (stretch.low_V, stretch.high_V) == pytest.approx((-1, 1), abs=2e-3)
+    groups = m.dimensionless(CUBIC, fitzhugh(0.5), stretch)
+    assert groups.resistance == pytest.approx(0.8, rel=1e-2)
+    assert groups.stiffness == pytest.approx(12.5, rel=1e-2)
+    assert groups.bias == pytest.approx(-0.3, rel=1e-2)
+
+    element = m.circuit_element(TRUTH, 8.0)
+    stretch = m.falling_stretches(element, 16.0)[-1]
+    circuit = m.circuit_from_groups(
+        element, stretch, resistance=0.5, stiffness=6.0, bias=0.1, capacitance_zF=20.0
+    )
+    groups = m.dimensionless(element, circuit, stretch)
+    assert (groups.resistance, groups.stiffness, groups.bias) == pytest.approx((0.5, 6.0, 0.1))
+    own = 2.0 / 8.0 * 160.2176634
+    assert groups.own_capacitance == pytest.approx(own / (own + 20.0))
+
+
+def test_small_deviations_follow_the_jacobian():
+    element = m.circuit_element(replace(TRUTH, tau_up_ps=9.0, speedup_up_nm_per_V=0.3), 8.0)
+    circuit = m.Circuit(2.0, 1.0, 50.0, 5.0)
+    (rest,) = m.fixed_points(element, circuit, 16.0)
+    run = m.simulate_circuit(element, circuit, 60.0, rest + 1e-3, rest_V=rest, points=31)
+    J = m.jacobian(element, circuit, rest, ordering=True)
+    expected = [1e-3 * expm(J * t)[0, 0] for t in run.time_ps]
+    assert run.voltage_V - rest == pytest.approx(expected, abs=1e-5)
+
+
+def test_rest_points_of_a_steep_and_a_flat_load_line():
+    assert len(m.fixed_points(CUBIC, m.Circuit(0.0, 0.5, 1.0, 1.0), 5.0)) == 1
+    flat = m.fixed_points(CUBIC, m.Circuit(0.0, 2.0, 1.0, 1.0), 5.0)
+    assert flat == pytest.approx([-math.sqrt(1.5), 0.0, math.sqrt(1.5)], abs=1e-9)
+
+
+def test_spike_times_counts_what_stands_out():
+    t = np.linspace(0, 100, 5001)
+    spikes = sum(np.exp(-((t - at) ** 2)) for at in (20, 50, 80))
+    times, heights = m.spike_times(t, spikes + 0.05 * np.sin(10 * t), 0.5)
+    assert times == pytest.approx([20, 50, 80], abs=0.3)
+    assert heights.min() > 0.9
+
+
+def circuits(element, stretch, *, bias=(-0.5, 0.0, 0.5), capacitance_zF=(20.0, 500.0)):
+    return [
+        m.circuit_from_groups(
+            element, stretch, resistance=0.5, stiffness=6.0, bias=b, capacitance_zF=C
+        )
+        for b in bias
+        for C in capacitance_zF
+    ]
+
+
+def test_the_element_spikes_only_in_circuits_slower_than_its_water():
+    element = m.circuit_element(replace(TRUTH, barrier_kT=6.0, capacitance_e_nm_per_V=0.0), 8.0)
+    stretch = m.falling_stretches(element, 16.0)[-1]
+    found = m.scan(
+        element,
+        circuits(element, stretch, bias=(-0.2, 0.0, 0.2), capacitance_zF=(0.05, 50.0)),
+        16.0,
+    )
+    for result in found.results:
+        memory = m.dimensionless(element, result.circuit, stretch).memory
+        assert memory > 1 or memory < 0.01
+        assert (result.outcome == "spikes") == (memory < 0.01), (memory, result)
+    assert found.verdict.startswith("spikes in 3 of 6 circuits")
+
+
+@pytest.mark.parametrize("barrier_kT", [-2.0, 0.0, 1.0])
+def test_an_element_without_falling_current_never_spikes(barrier_kT):
+    falling = m.circuit_element(TRUTH, 8.0)
+    stretch = m.falling_stretches(falling, 16.0)[-1]
+    element = m.circuit_element(replace(TRUTH, barrier_kT=barrier_kT), 8.0)
+    found = m.scan(element, circuits(falling, stretch), 64.0)
+    assert found.stretches == ()
+    assert {r.outcome for r in found.results} == {"quiescent"}
+    assert not any(r.unstable for r in found.results)
+    assert found.verdict.startswith("cannot spike")
+
+
+# ---- refusals
+
+
+def test_errors_say_what_is_wrong():
+    t = np.arange(4.0)
+    with pytest.raises(MeasureError, match="tau_up_ps = -1 must be positive"):
+        m.Parameters(tau_up_ps=-1.0)
+    with pytest.raises(MeasureError, match="times increasing"):
+        m.simulate(TRUTH, t[::-1], t)
+    with pytest.raises(MeasureError, match=r"order has shape \(4,\)"):
+        m.Recording(t, t, order=t)
+    with pytest.raises(MeasureError, match="2 replicas and charge_e 3"):
+        m.Recording(t, t, order=np.zeros((2, 4)), charge_e=np.zeros((3, 4)))
+    with pytest.raises(MeasureError, match="nothing can be fitted"):
+        m.fit({"empty": m.Recording(t, t)})
+    with pytest.raises(MeasureError, match="'tau'"):
+        m.fit({"a": m.Recording(t, t, order=np.zeros((2, 4)))}, fixed={"tau": 1.0})
+    with pytest.raises(MeasureError, match="pulses = 0"):
+        m.predict_train(TRUTH, pulse_V_per_nm=0.5, pulses=0)
+    with pytest.raises(MeasureError, match="no steady state"):
+        m.spiking(CUBIC, m.Circuit(100.0, 1.0, 1.0, 1.0), 2.0)
