@@ -7,11 +7,13 @@ both polarities; "outward" current is I·sign(E), positive along the field.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from ..errors import MeasureError
 from .statistics import (
@@ -352,11 +354,13 @@ def ndr_onset(
 
     # The maximum was chosen because it is high, so that a fall from it proves little: the
     # place is kept for all draws and the test is stricter than the interval.
-    fixed = estimate(curves[:, at[0]] - curves[:, -1], units, method, STRICT_CONFIDENCE)
+    falls = curves[:, at[0]] - curves[:, -1]
+    spread = falls[1:].std() * math.sqrt(units / (units - 1)) if units > 1 else math.inf
+    margin = stats.t.ppf(0.5 + STRICT_CONFIDENCE / 2, max(units - 1, 1)) * spread
     positive = estimate(top, units, method)
     verdict: Literal["found", "not found", "not enough statistics"] = "not enough statistics"
     if positive.enough and positive.low > 0:
-        if falling.any() and fixed.enough and fixed.low > 0:
+        if falling.any() and falls[0] > margin:
             verdict = "found"
         elif np.nanquantile(fall[1:], 0.5 + CONFIDENCE / 2) < RELEVANT_DROP:
             verdict = "not found"
@@ -371,15 +375,15 @@ def _local_quadratic(
     Tricube weights (Cleveland, J. Am. Stat. Assoc. 74, 829 (1979)); the kernel widens
     where fewer than four points lie within it.
     """
-    value, slope = np.empty((len(grid), len(x))), np.empty((len(grid), len(x)))
-    for i, centre in enumerate(grid):
-        distance = np.abs(x - centre)
-        reach = max(width, 1.01 * float(np.sort(distance)[min(4, len(x) - 1)]))
-        root = np.sqrt(np.clip(1 - (distance / reach) ** 3, 0, None) ** 3)
-        design = np.stack([np.ones_like(x), x - centre, (x - centre) ** 2], axis=1)
-        solution = np.linalg.pinv(root[:, None] * design) * root
-        value[i], slope[i] = solution[0], solution[1]
-    return value, slope
+    away = x - grid[:, None]
+    distance = np.abs(away)
+    fourth = np.sort(distance, axis=1)[:, min(4, len(x) - 1)]
+    reach = np.maximum(width, 1.01 * fourth)[:, None]
+    root = np.sqrt(np.clip(1 - (distance / reach) ** 3, 0, None) ** 3)
+    design = np.stack([np.ones_like(away), away, away**2], axis=2)
+    inverse: FloatArray = np.asarray(np.linalg.pinv(root[..., None] * design), dtype=np.float64)
+    solution = inverse * root[:, None, :]
+    return solution[:, 0], solution[:, 1]
 
 
 def loop_area(
@@ -439,16 +443,16 @@ def pinch(
         In the order of time, over whole cycles.
     current_nA : (units, windows)
     near_V_per_nm
-        Windows with |E| below this are used, at least three on each side of the loop.
+        Windows with |E| below this are used: at least two in each quarter of a cycle.
 
     Returns
     -------
     Pinch
-        ``rising_nA`` and ``falling_nA`` are the intercepts at E = 0 of straight lines
-        through the windows near it, as E rises and as E falls; ``gap_nA`` is their
-        difference, which a capacitor in parallel makes 2 C dE/dt. *Pinched* if the gap's
-        interval holds zero and stays within :data:`RELEVANT_GAP` of the largest |I| of
-        the unit-averaged loop; *open* if it excludes zero.
+        ``rising_nA`` and ``falling_nA`` are the currents at E = 0 of two straight lines
+        that meet there, through the windows near it, as E rises and as E falls;
+        ``gap_nA`` is their difference, which a capacitor in parallel makes 2 C dE/dt.
+        *Pinched* if the gap's interval holds zero and stays within :data:`RELEVANT_GAP` of
+        the largest |I| of the unit-averaged loop; *open* if it excludes zero.
     """
     I = np.atleast_2d(np.asarray(current_nA, dtype=float))  # noqa: E741
     E = np.asarray(field_V_per_nm, dtype=float)
@@ -457,12 +461,16 @@ def pinch(
     columns = []
     for side in (slope > 0, slope < 0):
         chosen = np.flatnonzero(near & side)
-        if len(chosen) < 3:
+        fewest = min(int((E[chosen] > 0).sum()), int((E[chosen] < 0).sum()))
+        if fewest < 2:
             raise MeasureError(
-                f"only {len(chosen)} windows lie within {near_V_per_nm:g} V/nm of E = 0 on one "
-                "side of the loop and 3 are needed; raise near_V_per_nm or shorten the windows"
+                f"only {fewest} windows lie between E = 0 and {near_V_per_nm:g} V/nm on one side "
+                "of the loop and 2 are needed; raise near_V_per_nm or shorten the windows"
             )
-        design = np.stack([np.ones(len(chosen)), E[chosen]], axis=1)
+        # The slope may change at E = 0, as it does where forward and reverse differ.
+        design = np.stack(
+            [np.ones(len(chosen)), np.clip(E[chosen], 0, None), np.clip(E[chosen], None, 0)], axis=1
+        )
         columns.append(I[:, chosen] @ np.linalg.pinv(design)[0])
     largest = float(np.abs(I.mean(axis=0)).max())
     draws = draw_sums(np.stack(columns, axis=1), resamples=resamples, seed=seed) / len(I)

@@ -160,10 +160,14 @@ def band(draws: FloatArray, units: float, method: str, confidence: float = CONFI
     widen *= math.sqrt(units / (units - 1))
     usable = np.isfinite(rest)
     center = np.where(np.isfinite(value), value, np.nan)
-    low, high = (
-        np.nanquantile(np.where(usable.any(axis=0), np.where(usable, rest, np.nan), 0.0), q, axis=0)
-        for q in (tail, 1 - tail)
-    )
+    # nanquantile goes through the columns one by one, so it gets only those that need it.
+    whole = usable.all(axis=0)
+    limits = np.quantile(np.where(whole, rest, 0.0), (tail, 1 - tail), axis=0)
+    partial = usable.any(axis=0) & ~whole
+    if partial.any():
+        some = np.where(usable, rest, np.nan)[:, partial]
+        limits[:, partial] = np.nanquantile(some, (tail, 1 - tail), axis=0)
+    low, high = limits
     low, high = center - widen * (center - low), center + widen * (high - center)
     # An interval that stands on one value only says nothing about the scatter.
     still = (np.where(usable, rest, center) == center).all(axis=0)

@@ -1,0 +1,258 @@
+"""Currents, loops and onsets against closed forms and injected truth."""
+
+import numpy as np
+import pytest
+
+from janus_pore.errors import MeasureError
+from janus_pore.measure.current import (
+    NANOAMPERE_PER_E_PER_PS,
+    asymmetry,
+    current_from_charge,
+    cycles_as_units,
+    loop_area,
+    ndr_onset,
+    pinch,
+    split_charging,
+    steady_current,
+    sweep,
+    sweep_direction,
+    window_average,
+)
+from janus_pore.measure.statistics import blocks
+
+AMPLITUDE = 1.2
+WINDOWS = 200
+PHASE = 2 * np.pi * (np.arange(WINDOWS) + 0.5) / WINDOWS
+FIELD = AMPLITUDE * np.sin(PHASE)
+EDGES = np.linspace(0, AMPLITUDE, 13)
+
+
+def noisy(current: np.ndarray, sigma: float, units: int, seed: int) -> np.ndarray:
+    return current + np.random.default_rng(seed).normal(0, sigma, (units, len(current)))
+
+
+def test_one_charge_per_picosecond() -> None:
+    assert abs(NANOAMPERE_PER_E_PER_PS - 1.602176634e-19 / 1e-12 * 1e9) < 1e-9
+
+
+def test_steady_charge_gives_steady_current() -> None:
+    t = 3 + 0.5 * np.arange(41)
+    charge = np.stack([0.02 * t, -0.01 * (t - 3)])
+    centre, current = current_from_charge(charge, t, 5.0)
+    assert centre.tolist() == [5.5, 10.5, 15.5, 20.5]
+    expected = NANOAMPERE_PER_E_PER_PS * np.array([[0.02], [-0.01]])
+    np.testing.assert_allclose(current, np.broadcast_to(expected, (2, 4)))
+    sliding, _ = current_from_charge(charge, t, 5.0, step_ps=0.5)
+    np.testing.assert_allclose(sliding, 5.5 + 0.5 * np.arange(31))
+
+
+def test_windows_between_frames_and_uneven_frames() -> None:
+    t = np.array([0.0, 0.1, 0.4, 1.0, 1.7, 2.0, 3.1])
+    centre, current = current_from_charge(7 * t, t, 1.5)
+    assert centre.tolist() == [0.75, 2.25]
+    np.testing.assert_allclose(current, 7 * NANOAMPERE_PER_E_PER_PS)
+
+
+@pytest.mark.parametrize("window_ps", [0.05, 11.0])
+def test_windows_that_do_not_fit(window_ps: float) -> None:
+    t = 0.1 * np.arange(101)
+    with pytest.raises(MeasureError, match="between the spacing of the frames"):
+        current_from_charge(t, t, window_ps)
+
+
+def test_window_average_of_a_sine() -> None:
+    t = np.linspace(0, 10, 2001)
+    centre, found = window_average(np.sin(t), t, 0.5)
+    expected = (np.cos(centre - 0.25) - np.cos(centre + 0.25)) / 0.5
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_total_is_transport_and_charging() -> None:
+    charge = np.random.default_rng(0).normal(size=(3, 2, 7))
+    transport, charging = split_charging(charge)
+    np.testing.assert_array_equal(transport, charge[1])
+    np.testing.assert_allclose(transport + charging, charge[0])
+    moved = split_charging(np.moveaxis(charge, 0, 1), axis=1)
+    np.testing.assert_array_equal(moved[1], charging)
+
+
+def test_cycles_become_units() -> None:
+    values = np.arange(24).reshape(2, 12)
+    assert cycles_as_units(values, 3).tolist() == [
+        [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15], [16, 17, 18, 19],
+        [20, 21, 22, 23],
+    ]  # fmt: skip
+    assert cycles_as_units(np.zeros((4, 2, 11)), 5).shape == (20, 2, 2)
+    with pytest.raises(MeasureError, match="12 windows cannot be cut into 13"):
+        cycles_as_units(values, 13)
+
+
+def test_directions_follow_the_magnitude_of_the_field() -> None:
+    quarter = WINDOWS // 4
+    signs = np.repeat([1, -1, 1, -1], quarter)
+    np.testing.assert_array_equal(sweep_direction(FIELD), signs)
+    assert not sweep_direction(np.full(5, 0.3)).any()
+
+
+def test_sweep_sorts_branches_polarities_and_bins() -> None:
+    forward = sweep_direction(FIELD) > 0
+    current = np.where(forward, 3.0, 2.0) * FIELD + np.where(FIELD < 0, 0.5, 0.0)
+    branches = sweep(FIELD, noisy(current, 0.0, 5, 0), EDGES)
+    assert set(branches) == {(p, d) for p in (1, -1) for d in ("forward", "reverse")}
+    for (polarity, direction), branch in branches.items():
+        slope = 3.0 if direction == "forward" else 2.0
+        offset = 0.5 if polarity < 0 else 0.0
+        assert len(branch.field_V_per_nm) == 12
+        assert (np.sign(branch.field_V_per_nm) == polarity).all()
+        assert (np.diff(np.abs(branch.field_V_per_nm)) > 0).all()
+        np.testing.assert_allclose(
+            branch.current_nA.value, slope * branch.field_V_per_nm + offset, atol=1e-12
+        )
+    assert branches[1, "forward"].current_nA.method == "bootstrap over 5 replicas"
+
+
+def test_bands_of_a_sweep_hold_the_truth() -> None:
+    hits = np.zeros(12)
+    for seed in range(100):
+        branch = sweep(FIELD, noisy(3 * FIELD, 2.0, 10, seed), EDGES, resamples=200, seed=seed)[
+            1, "forward"
+        ]
+        truth = 3 * branch.field_V_per_nm
+        hits += (branch.current_nA.low <= truth) & (truth <= branch.current_nA.high)
+    assert hits.mean() >= 90
+    assert hits.min() >= 84
+
+
+def peaked(field: np.ndarray, at: float, height: float = 3.0) -> np.ndarray:
+    """Odd current whose magnitude is largest at |E| = ``at``."""
+    return height * field / at * np.exp(1 - np.abs(field) / at)
+
+
+@pytest.mark.parametrize(("polarity", "at"), [(1, 0.5), (-1, 0.6)])
+def test_onset_of_injected_negative_differential_resistance(polarity: int, at: float) -> None:
+    hits = found = 0
+    for seed in range(100):
+        current = noisy(peaked(FIELD, at), 1.0, 10, seed)
+        branch = sweep(FIELD, current, EDGES, resamples=200, seed=seed)[polarity, "forward"]
+        onset = ndr_onset(branch)
+        found += onset.verdict == "found"
+        hits += onset.onset_V_per_nm.low <= polarity * at <= onset.onset_V_per_nm.high
+        if onset.verdict == "found":
+            assert polarity * onset.confirmed_V_per_nm >= polarity * onset.onset_V_per_nm.value
+    assert found >= 90
+    assert hits >= 90
+
+
+@pytest.mark.parametrize(
+    ("shape", "sigma", "not_found"),
+    [
+        (lambda E: 3 * E, 1.0, 95),
+        (lambda E: 3 * np.tanh(E / 0.2), 0.3, 90),
+        (lambda E: 3 * np.tanh(E / 0.2), 3.0, 0),
+        (lambda E: 0 * E, 1.0, 0),
+    ],
+    ids=["ohmic", "saturating", "saturating, noisy", "none at all"],
+)
+def test_no_onset_where_there_is_none(shape, sigma: float, not_found: int) -> None:
+    verdicts = []
+    for seed in range(100):
+        current = noisy(shape(FIELD), sigma, 10, seed)
+        branch = sweep(FIELD, current, EDGES, resamples=200, seed=seed)[1, "forward"]
+        verdicts.append(ndr_onset(branch).verdict)
+    assert verdicts.count("found") <= 5
+    assert verdicts.count("not found") >= not_found
+
+
+def test_weak_drop_in_noise_is_not_enough_statistics() -> None:
+    current = noisy(peaked(FIELD, 0.8), 5.0, 4, 0)
+    branch = sweep(FIELD, current, EDGES)[1, "forward"]
+    assert ndr_onset(branch).verdict == "not enough statistics"
+    few = sweep(FIELD, current, np.linspace(0, AMPLITUDE, 5))[1, "forward"]
+    assert ndr_onset(few).verdict == "not enough statistics"
+    single = sweep(FIELD, current[:1], EDGES)[1, "forward"]
+    assert ndr_onset(single).verdict == "not enough statistics"
+
+
+def test_area_of_a_capacitor_and_of_a_memristor() -> None:
+    capacitance, conductance = 0.7, 3.0
+    capacitive = conductance * FIELD + capacitance * AMPLITUDE * np.cos(PHASE)
+    areas = loop_area(FIELD, noisy(capacitive, 1e-3, 5, 0))
+    # Per radian of phase: ∮ C (dE/dφ) dE = π C A².
+    assert areas["whole"].value == pytest.approx(np.pi * capacitance * AMPLITUDE**2, rel=2e-3)
+    assert areas["positive"].value == pytest.approx(areas["negative"].value, rel=1e-2)
+
+    forward = sweep_direction(FIELD) > 0
+    memristive = np.where(forward, 3.0, 2.0) * FIELD
+    areas = loop_area(FIELD, noisy(memristive, 1e-3, 5, 0))
+    assert areas["positive"].value == pytest.approx(0.5 * AMPLITUDE**2, rel=2e-2)
+    assert areas["whole"].value == pytest.approx(AMPLITUDE**2, rel=2e-2)
+    reversed_roles = np.where(forward, 2.0, 3.0) * FIELD
+    assert loop_area(FIELD, noisy(reversed_roles, 1e-3, 5, 0))["whole"].high < 0
+
+
+def test_area_interval_holds_the_truth() -> None:
+    forward = sweep_direction(FIELD) > 0
+    current = np.where(forward, 3.0, 2.0) * FIELD
+    truth = loop_area(FIELD, current)["whole"].value
+    hits = 0
+    for seed in range(100):
+        found = loop_area(FIELD, noisy(current, 3.0, 10, seed), resamples=200, seed=seed)["whole"]
+        hits += found.low <= truth <= found.high
+    assert hits >= 90
+
+
+def test_pinched_and_open_loops() -> None:
+    forward = sweep_direction(FIELD) > 0
+    memristive = np.where(forward, 3.0, 2.0) * FIELD
+    found = pinch(FIELD, noisy(memristive, 0.2, 10, 0), near_V_per_nm=0.3)
+    assert found.verdict == "pinched"
+
+    gap = 2.0
+    capacitive = 3 * FIELD + 0.5 * gap * np.cos(PHASE)
+    hits = 0
+    for seed in range(100):
+        found = pinch(FIELD, noisy(capacitive, 2.0, 10, seed), near_V_per_nm=0.2, resamples=200,
+                      seed=seed)  # fmt: skip
+        hits += found.gap_nA.low <= gap <= found.gap_nA.high
+    assert hits >= 90
+    assert found.rising_nA.value == pytest.approx(gap / 2, abs=1.2)
+    assert found.verdict == "open"
+
+    unsure = pinch(FIELD, noisy(memristive, 20.0, 4, 0), near_V_per_nm=0.3)
+    assert unsure.verdict == "not enough statistics"
+    with pytest.raises(MeasureError, match="only 1 windows lie between"):
+        pinch(FIELD, memristive, near_V_per_nm=0.05)
+
+
+def test_asymmetry_between_polarities() -> None:
+    current = np.where(FIELD > 0, 3.0, 2.0) * FIELD
+    hits = 0
+    for seed in range(100):
+        branches = sweep(FIELD, noisy(current, 1.5, 10, seed), EDGES, resamples=200, seed=seed)
+        field, difference, overall = asymmetry(branches[1, "forward"], branches[-1, "forward"])
+        hits += overall.low <= 0.2 <= overall.high
+    assert hits >= 90
+    np.testing.assert_allclose(field, branches[1, "forward"].field_V_per_nm)
+    assert difference.value[-1] == pytest.approx(1 / 3, abs=0.15)
+
+
+def test_steady_current_and_its_bound_without_events() -> None:
+    t = np.arange(0, 101.0)
+    hits = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        steps = rng.poisson(0.05, (12, len(t) - 1))
+        charge = np.concatenate([np.full((12, 1), 5.0), 5 + np.cumsum(steps, axis=1)], axis=1)
+        charge[:, :21] += np.linspace(-8, 0, 21)  # the reservoirs charge first
+        found = steady_current(charge, t, discard_ps=20.0, resamples=200, seed=seed)
+        hits += found.low <= 0.05 * NANOAMPERE_PER_E_PER_PS <= found.high
+    assert hits >= 90
+
+    none = steady_current(np.zeros((4, 101)), t)
+    assert (none.value, none.enough) == (0.0, True)
+    assert none.high == pytest.approx(3.689 / 400 * NANOAMPERE_PER_E_PER_PS, rel=1e-3)
+    assert none.low == -none.high
+    with pytest.raises(MeasureError, match="discard_ps = 100"):
+        steady_current(charge, t, discard_ps=100.0)
+    cut = blocks(charge[0], 4)
+    assert steady_current(cut, np.arange(cut.shape[1])).n_independent == 4

@@ -1,0 +1,216 @@
+"""Intervals that hold what they promise, and answers that say when there are too few data."""
+
+import math
+
+import numpy as np
+import pytest
+
+from janus_pore.errors import MeasureError
+from janus_pore.measure.statistics import (
+    Estimate,
+    band,
+    blocks,
+    correlation_time,
+    draw_sums,
+    estimate,
+    fit_exponential,
+    mean,
+    n_independent,
+    zero_count_bound,
+)
+
+TRIALS = 100
+ENOUGH = 90
+
+
+def holds(found: Estimate, truth: float) -> bool:
+    return found.low <= truth <= found.high
+
+
+def autoregressive(rng: np.random.Generator, n: int, memory: float) -> np.ndarray:
+    """Unit-variance AR(1) series; its correlation time is (1 + memory)/(1 - memory)/2."""
+    noise = rng.normal(size=n) * math.sqrt(1 - memory**2)
+    x = np.empty(n)
+    x[0] = rng.normal()
+    for i in range(1, n):
+        x[i] = memory * x[i - 1] + noise[i]
+    return x
+
+
+@pytest.mark.parametrize("units", [2, 3, 5, 10, 150])
+def test_interval_of_a_mean_holds_the_truth(units: int) -> None:
+    hits = 0
+    for trial in range(TRIALS):
+        values = np.random.default_rng(trial).normal(3.0, 2.0, units)
+        hits += holds(mean(values, resamples=300, seed=trial), 3.0)
+    assert hits >= ENOUGH
+
+
+def test_interval_is_not_wider_than_student_needs() -> None:
+    widths = []
+    for trial in range(TRIALS):
+        values = np.random.default_rng(trial).normal(0.0, 1.0, 10)
+        found = mean(values, resamples=300, seed=trial)
+        widths.append((found.high - found.low) / values.std(ddof=1))
+    # Student's t for ten values: 2 · 2.262/√10.
+    assert np.mean(widths) == pytest.approx(2 * 2.262 / math.sqrt(10), rel=0.08)
+
+
+def test_interval_of_a_ratio_of_means_holds_the_truth() -> None:
+    hits = 0
+    for trial in range(TRIALS):
+        rng = np.random.default_rng(trial)
+        pairs = np.stack([rng.normal(3, 3, 24), rng.normal(2, 2, 24)], axis=1)
+        draws = draw_sums(pairs, resamples=300, seed=trial)
+        hits += holds(estimate(draws[:, 0] / draws[:, 1], 24, ""), 1.5)
+    assert hits >= ENOUGH
+
+
+def test_draws_start_with_the_data_and_stay_paired() -> None:
+    values = np.arange(6.0)
+    draws = draw_sums(np.stack([values, 2 * values], axis=1), resamples=50, seed=4)
+    assert draws.shape == (51, 2)
+    assert draws[0].tolist() == [15.0, 30.0]
+    np.testing.assert_allclose(draws[:, 1], 2 * draws[:, 0])
+    np.testing.assert_array_equal(draws[:, 0], draw_sums(values, resamples=50, seed=4))
+    assert (draws != draw_sums(np.stack([values, 2 * values], axis=1), seed=5, resamples=50)).any()
+
+
+def test_too_few_or_silent_data_are_not_enough() -> None:
+    assert not mean([1.0]).enough
+    assert math.isnan(mean([1.0]).low)
+    two = mean([1.0, 2.0])
+    assert not two.enough
+    assert two.high - two.low > 5
+    assert mean([1.0, 2.0, 1.5]).enough
+    same = mean([2.0] * 10)
+    assert same.value == 2.0
+    assert not same.enough
+    assert "not enough statistics" in str(same)
+    with pytest.raises(MeasureError, match="nothing to resample"):
+        mean([])
+
+
+def test_draws_without_a_value_make_the_interval_unbounded() -> None:
+    draws = np.random.default_rng(0).normal(size=(1001, 2))
+    draws[1:100, 1] = np.nan
+    found = band(draws, 10, "")
+    assert np.isfinite(found.low[0])
+    assert (found.low[1], found.high[1]) == (-np.inf, np.inf)
+    assert not found.at(1).enough
+    draws[1:5, 0] = np.nan
+    assert band(draws, 10, "").at(0).enough
+
+
+def test_estimate_excludes_only_what_it_can() -> None:
+    assert Estimate(1.0, 0.5, 1.5, 10, "").excludes(0.0)
+    assert not Estimate(1.0, -0.5, 1.5, 10, "").excludes(0.0)
+    assert not Estimate(1.0, 0.5, 1.5, 2, "").excludes(0.0)
+    assert not Estimate(1.0, np.nan, np.nan, 10, "").excludes(0.0)
+    assert str(Estimate(1.0, 0.5, 1.5, 10, "")) == "1 [0.5, 1.5]"
+
+
+def test_zero_events_bound() -> None:
+    assert math.exp(-zero_count_bound()) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.5, 0.9])
+def test_correlation_time_of_an_autoregressive_series(memory: float) -> None:
+    expected = 0.5 * (1 + memory) / (1 - memory)
+    found = [
+        correlation_time(autoregressive(np.random.default_rng(i), 5000, memory), spacing=0.2)
+        for i in range(10)
+    ]
+    assert np.mean(found) == pytest.approx(0.2 * expected, rel=0.1)
+
+
+def test_constant_series_counts_once() -> None:
+    assert math.isnan(correlation_time(np.full(100, 0.1)))
+    assert n_independent(np.full(100, 0.1)) == 1.0
+
+
+def test_blocks_of_a_correlated_series_give_an_honest_interval() -> None:
+    hits = naive = 0
+    for trial in range(TRIALS):
+        x = autoregressive(np.random.default_rng(trial), 3000, 0.9)
+        hits += holds(mean(blocks(x).mean(axis=1), resamples=300, seed=trial), 0.0)
+        naive += holds(mean(x[::2], resamples=100, seed=trial), 0.0)
+    assert hits >= ENOUGH
+    assert naive < 70
+
+
+def test_blocks_are_cut_from_the_end() -> None:
+    cut = blocks(np.arange(11), 3)
+    assert cut.tolist() == [[2, 3, 4], [5, 6, 7], [8, 9, 10]]
+    assert blocks(np.zeros((12, 2)), 4).shape == (4, 3, 2)
+    with pytest.raises(MeasureError, match="3 samples cannot be cut into 5 blocks"):
+        blocks(np.arange(3), 5)
+
+
+@pytest.mark.parametrize("kind", ["decay", "growth"])
+def test_exponential_with_known_noise(kind: str) -> None:
+    t = np.arange(0, 40, 1.0)
+    a, b, tau = 30.0, 60.0, 8.0
+    shape = np.exp(-t / tau)
+    truth = a + b * (shape if kind == "decay" else 1 - shape)
+    hits = dict.fromkeys("abt", 0)
+    for trial in range(TRIALS):
+        curves = truth + np.random.default_rng(1000 + trial).normal(0, 12, (10, len(t)))
+        draws = draw_sums(curves, resamples=200, seed=trial) / 10
+        fit = fit_exponential(t, draws, kind, units=10, method="")
+        assert fit.identifiable, fit.reason
+        hits["a"] += holds(fit.a, a)
+        hits["b"] += holds(fit.b, b)
+        hits["t"] += holds(fit.tau, tau)
+    assert min(hits.values()) >= ENOUGH, hits
+    np.testing.assert_allclose(fit.curve(t), draws[0], atol=15)
+
+
+def test_exponential_without_noise_is_exact() -> None:
+    t = np.linspace(0, 30, 61)
+    for tau in (0.7, 5.0, 22.0):
+        curve = 2 - 3 * np.exp(-t / tau)
+        draws = np.tile(curve, (20, 1))
+        fit = fit_exponential(t, draws, "growth", units=10, method="")
+        assert fit.tau.value == pytest.approx(tau, rel=1e-3)
+        assert (fit.a.value, fit.b.value) == pytest.approx((-1, 3), abs=1e-3)
+        np.testing.assert_allclose(fit.curve(t), curve, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("b", "tau", "why"),
+    [
+        (0.0, 8.0, "amplitude is not different from zero"),
+        (60.0, 400.0, "slower than the time covered"),
+        (60.0, 0.15, "faster than the spacing"),
+    ],
+)
+def test_exponential_that_the_data_do_not_fix_says_so(b: float, tau: float, why: str) -> None:
+    t = np.arange(0, 40, 1.0)
+    reasons = []
+    for trial in range(20):
+        noise = np.random.default_rng(trial).normal(0, 1, (10, len(t)))
+        curves = 30 + b * np.exp(-t / tau) + noise
+        draws = draw_sums(curves, resamples=200, seed=trial) / 10
+        reasons.append(fit_exponential(t, draws, "decay", units=10, method="").reason)
+    assert sum(bool(r) for r in reasons) >= 19, reasons
+    assert any(why in r for r in reasons), reasons
+
+
+def test_exponential_of_two_replicas_is_not_enough() -> None:
+    t = np.arange(0, 40, 1.0)
+    curves = 30 + 60 * np.exp(-t / 8) + np.random.default_rng(0).normal(0, 1, (2, len(t)))
+    fit = fit_exponential(t, draw_sums(curves) / 2, "decay", units=2, method="")
+    assert not fit.identifiable
+    assert "not enough statistics" in fit.reason
+    with pytest.raises(MeasureError, match="at least 4 points and has 3"):
+        fit_exponential(t[:3], draw_sums(curves[:, :3]), "decay", units=2, method="")
+
+
+def test_points_of_no_weight_are_ignored() -> None:
+    t = np.arange(0, 20, 1.0)
+    curve = 1 + np.exp(-t / 4)
+    spoilt = np.where(t == 7, 100.0, curve)
+    weights = (t != 7).astype(float)
+    fit = fit_exponential(t, np.tile(spoilt, (5, 1)), "decay", units=5, method="", weights=weights)
+    assert fit.tau.value == pytest.approx(4, rel=1e-3)
