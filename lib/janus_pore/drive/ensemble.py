@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..build.system import BuiltSystem, open_system
-from ..errors import MissingInputError, RunError
+from ..errors import MeasureError, MissingInputError, RunError
 from ..spec import Constant, Profile, Protocol, RunSpec, SystemSpec, Waveform
 from . import gromacs, segments
 from .field import FloatArray
@@ -259,7 +259,10 @@ def _complete(
     """
     while pending := (needed := plan()).pending(needed.equilibration()):
         _execute(engine, pending, "equilibration", 1, progress)
-    workers = workers or _default_workers(engine.gmx)
+    # From the whole tree, not from what is left of it: the number of threads decides the
+    # order of sums, and what is made again should come out the same.
+    ends = sum(len(ways) for ways in needed.ways.values())
+    workers = max(1, min(workers or _default_workers(engine.gmx), ends))
     while pending := (needed := plan()).pending(needed.drive()):
         _execute(engine, pending, what, workers, progress)
 
@@ -288,7 +291,10 @@ def _engine(profile: Profile, built: BuiltSystem, keep_trajectory: bool) -> Engi
             "gmx_version": ".".join(map(str, gmx.version)),
             "git_commit": segments.provenance(gmx)["git_commit"] or "",
         }
-        series.write(dataset, target)
+        try:
+            series.write(dataset, target)
+        except MeasureError as error:  # no reason to doubt the trajectory
+            raise RunError(str(error)) from error
 
     return Engine(built, profile.run, gmx, reduce, keep_trajectory=keep_trajectory)
 
@@ -304,8 +310,6 @@ def _execute(
     """Make segments, parents before children, several at once."""
     if not pending:
         return
-    chains = len({s.replica for s in pending})
-    workers = max(1, min(workers, len(pending), max(chains, 1) if chains > 1 else len(pending)))
     gpus = len(gromacs.machine_gpus()) if engine.gmx.gpu else 0
     threads = max(1, gromacs.cores() // workers)
     slots = list(range(workers))

@@ -12,6 +12,7 @@ A segment is the way from one node to the next. Its directory is written as
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -23,7 +24,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -32,7 +33,7 @@ from typing import Any, Literal
 
 from .. import __version__, paths
 from ..build.system import BuiltSystem
-from ..errors import GromacsError, JanusPoreError, RunError, SpecError
+from ..errors import GromacsError, JanusPoreError, MeasureError, RunError, SpecError
 from ..spec import RunSpec, Sine, Waveform, key, replica_seed
 from . import gromacs
 from .field import FieldSegment, mdp_options, segments
@@ -46,9 +47,12 @@ ENERGY_PS = 0.5
 FRESH = ("start", "settle")
 """Kinds of segment that do not continue a checkpoint; their trajectory is not kept."""
 
-MDRUN = ("-s", "segment.tpr", "-deffnm", "md", "-cpo", "state.cpt", "-cpt", "5", "-noappend",
+MDRUN = ("-s", "segment.tpr", "-deffnm", "md", "-cpo", "state.cpt", "-noappend",
          "-nstlist", str(gromacs.STRIDE), "-v", "-stepout", "500")  # fmt: skip
 """What every mdrun of a segment is told; without ``-nstlist`` it would choose its own."""
+
+CHECKPOINT_MIN = 5.0
+"""Minutes between mdrun's own checkpoints: what a killed run can lose."""
 
 Piece = tuple[float, float, float, float, int]
 """E0 V/nm, omega 1/ps, t0 ps since time 0, sigma ps, steps."""
@@ -460,12 +464,34 @@ class Claim:
         os.close(self.descriptor)
 
 
+@contextlib.contextmanager
+def writing(segment: Segment) -> Iterator[None]:
+    """Turn a failure to write into a :class:`RunError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"segment {segment.dir} cannot be written: {error.strerror or error}; free space or "
+            "set JANUS_PORE_RUNS to another place; the same command continues"
+        ) from error
+
+
 def claim(engine: Engine, segment: Segment) -> Claim | None:
     """Hold a segment, waiting for another process that makes it; None if stopped.
 
     The lock belongs to the open file, which mdrun inherits: an mdrun that outlives its
     driver keeps its directory to itself.
+
+    Raises
+    ------
+    RunError
+        If the directory cannot be written.
     """
+    with writing(segment):
+        return _claim(engine, segment)
+
+
+def _claim(engine: Engine, segment: Segment) -> Claim | None:
     segment.dir.parent.mkdir(parents=True, exist_ok=True)
     lock = segment.dir.with_name(f".{segment.dir.name}.lock")
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
@@ -508,15 +534,10 @@ def simulate(engine: Engine, held: Claim, flags: list[str]) -> bool:
     RunError
         If a file cannot be written.
     """
-    try:
+    with writing(held.segment):
         if held.segment.kind == "start":
             return _minimise_and_relax(engine, held, flags)
         return _continue(engine, held, flags)
-    except OSError as error:
-        raise RunError(
-            f"segment {held.segment.dir} cannot be written: {error.strerror or error}; free space "
-            "or set JANUS_PORE_RUNS to another place; the same command continues"
-        ) from error
 
 
 def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
@@ -532,19 +553,23 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
         _write_json(partial / "plan.json", plan)
     if (partial / "done.json").exists():
         return True
-    checkpoint = _valid_checkpoint(engine, segment)
+    last = segment.end_step + segment.offset_steps
+    checkpoint, step = _valid_checkpoint(engine, segment)
     if checkpoint is None:
         for stale in (*partial.glob("md.*"), *partial.glob("state*.cpt")):
             stale.unlink()
         checkpoint = None if segment.kind in FRESH or _begins(segment) else "start.cpt"
-    arguments = [*MDRUN, *flags, *(("-cpi", checkpoint) if checkpoint else ())]
-    last = segment.end_step + segment.offset_steps
     began = time.time()
-    if not gromacs.mdrun(
-        engine.gmx, arguments, cwd=partial, stop=engine.stop, last_step=last,
-        keep_open=(held.descriptor,),
-    ):  # fmt: skip
-        return False
+    # At the last step already: an mdrun that outlived its driver.
+    if step < last:
+        arguments = [*MDRUN, *flags, "-cpt", f"{CHECKPOINT_MIN:g}"]
+        if checkpoint:
+            arguments += ["-cpi", checkpoint]
+        if not gromacs.mdrun(
+            engine.gmx, arguments, cwd=partial, stop=engine.stop, last_step=last,
+            keep_open=(held.descriptor,),
+        ):  # fmt: skip
+            return False
     _write_json(partial / "done.json", _used(partial, began))
     return True
 
@@ -655,8 +680,8 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _valid_checkpoint(engine: Engine, segment: Segment) -> str | None:
-    """The newest whole checkpoint of a half-finished segment that lies within it."""
+def _valid_checkpoint(engine: Engine, segment: Segment) -> tuple[str | None, int]:
+    """The newest whole checkpoint of a half-finished segment, if any, and its step."""
     for name in ("state.cpt", "state_prev.cpt"):
         path = segment.partial / name
         if not path.exists():
@@ -668,8 +693,8 @@ def _valid_checkpoint(engine: Engine, segment: Segment) -> str | None:
             continue
         first = segment.start_step + segment.offset_steps
         if first <= step <= segment.end_step + segment.offset_steps:
-            return name
-    return None
+            return name, step
+    return None, -1
 
 
 def fingerprint(gmx: gromacs.Gmx, checkpoint: Path) -> str:
@@ -706,40 +731,42 @@ def finish(engine: Engine, held: Claim) -> None:
     Raises
     ------
     MeasureError
-        If the trajectory is damaged or the series cannot be written.
+        If the trajectory cannot be reduced. It is discarded, so that the same command
+        makes it again.
     RunError
         If a file cannot be written.
     """
-    segment, partial = held.segment, held.segment.partial
+    with writing(held.segment):
+        _finish(engine, held.segment)
+
+
+def _finish(engine: Engine, segment: Segment) -> None:
+    partial = segment.partial
     try:
         series = [] if segment.kind in FRESH else [_reduce(engine, segment)]
-        kept = [partial / "state.cpt", partial / "segment.tpr", *series]
-        kept += sorted(partial.glob("md*.edr"))
-        if engine.keep_trajectory and series:
-            kept.append(partial / "trajectory.xtc")
-        done = _read_json(partial / "done.json") or {}
-        manifest = segment_manifest(engine, segment, done)
-        manifest["state"] = fingerprint(engine.gmx, partial / "state.cpt")
-        manifest["files"] = {
-            p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)}
-            for p in kept
-            if p.suffix in (".cpt", ".nc")
-        } | {p.name: {"bytes": p.stat().st_size} for p in kept if p.suffix not in (".cpt", ".nc")}
-        for path in partial.iterdir():
-            if path not in kept:
-                path.unlink()
-        _write_json(partial / "manifest.json", manifest)
-        if segment.dir.is_dir():
-            before = _read_json(segment.dir / "manifest.json") or {}
-            if before.get("state") != manifest["state"]:
-                _set_descendants_aside(engine, segment)
-            _discard(segment.dir)
-        partial.rename(segment.dir)
-    except OSError as error:
-        raise RunError(
-            f"segment {segment.dir} cannot be finished: {error.strerror or error}; free space or "
-            "set JANUS_PORE_RUNS to another place; the same command continues"
-        ) from error
+    except (MeasureError, GromacsError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise type(error)(f"{error} (the same command makes it again)") from error
+    kept = [partial / "state.cpt", partial / "segment.tpr", *series, *sorted(partial.glob("*.edr"))]
+    if engine.keep_trajectory and series:
+        kept.append(partial / "trajectory.xtc")
+    done = _read_json(partial / "done.json") or {}
+    manifest = segment_manifest(engine, segment, done)
+    manifest["state"] = fingerprint(engine.gmx, partial / "state.cpt")
+    manifest["files"] = {path.name: {"bytes": path.stat().st_size} for path in kept}
+    manifest["files"]["state.cpt"]["sha256"] = _sha256(partial / "state.cpt")
+    # Without its plan a directory is not continued from, should this end half-way.
+    (partial / "plan.json").unlink(missing_ok=True)
+    for path in partial.iterdir():
+        if path not in kept:
+            path.unlink()
+    _write_json(partial / "manifest.json", manifest)
+    if segment.dir.is_dir():
+        before = _read_json(segment.dir / "manifest.json") or {}
+        if before.get("state") != manifest["state"]:
+            _set_descendants_aside(engine, segment)
+        _discard(segment.dir)
+    partial.rename(segment.dir)
 
 
 def _set_descendants_aside(engine: Engine, segment: Segment) -> None:
