@@ -72,11 +72,16 @@ class LatticeParameters(_Strict):
 
 
 class ChargeSet(_Strict):
-    """Partial charges of one formula unit on the lattice that they belong to."""
+    """Partial charges of one formula unit on the lattice that they belong to.
+
+    ``exclusion_radius_nm`` is the radius of the sphere around each atom from which water
+    counts as excluded.
+    """
 
     lattice: str
     elements: dict[Site, str]
     charges_e: dict[Site, Charge]
+    exclusion_radius_nm: Length
     source: str
 
     @model_validator(mode="after")
@@ -146,11 +151,10 @@ class Water(_Strict):
 
 
 class MembraneSupport(_Strict):
-    """How the membrane is held, and the room that it takes from the solvent."""
+    """How the membrane is held."""
 
     exclusion_distance_nm: Length
     restraint_kJ_per_mol_nm2: Annotated[float, Field(gt=0, le=1e7)]
-    exclusion_radius_nm: Length
 
 
 class ForceField(_Strict):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.spatial import cKDTree
 
 from .. import __version__, paths
@@ -174,7 +175,8 @@ def system_files(system: SystemSpec) -> dict[str, str]:
     forcefield = load_forcefield()
     box = np.array([system.length_x_nm, *membrane.box_yz_nm])
     walls = membrane.positions_nm + np.array([box[0] / 2, 0, 0])
-    volume = accessible_volume_nm3(walls, box, forcefield.membrane.exclusion_radius_nm)
+    radius = forcefield.charge_set(system.charge_set).exclusion_radius_nm
+    volume = accessible_volume_nm3(walls, box, radius)
     solvent = round(
         volume * system.bulk_density_g_per_cm3 / (forcefield.water.mass_u * DALTON_PER_NM3)
     )
@@ -236,6 +238,7 @@ def system_files(system: SystemSpec) -> dict[str, str]:
             "tolerance_g_per_cm3": DENSITY_TOLERANCE_g_per_cm3,
             "bulk_distance_nm": BULK_DISTANCE_nm,
             "accessible_volume_nm3": round(volume, 4),
+            "exclusion_radius_nm": radius,
             "n_water": counts["SOL"],
             "n_ions": counts["K"] + counts["CL"],
             "concentration_M": round(2 * pairs / (PER_MOLAR_NM3 * volume), 4),
@@ -343,6 +346,44 @@ def bulk_density(
         total_error_g_per_cm3=float(error[2]),
         frames=len(values),
     )
+
+
+def calibrated_radius_nm(system: BuiltSystem, density: BulkDensity) -> float:
+    """Exclusion radius with which the system would have reached a measured density.
+
+    This is how ``exclusion_radius_nm`` of each charge set was found: equilibrate a system
+    at constant volume, measure its :func:`bulk_density`, and ask which accessible volume
+    holds all of its waters and ions at the density measured.
+
+    Parameters
+    ----------
+    system
+        The system that was run.
+    density
+        What was measured in its bulk.
+
+    Raises
+    ------
+    BuildError
+        If no radius from 0.1 to 0.5 nm explains the density.
+    """
+    membrane = build_membrane(system.spec)
+    box = np.array(system.manifest["box_nm"])
+    walls = membrane.positions_nm + np.array([box[0] / 2, 0, 0])
+    counts = system.manifest["density"]
+    mass = float(counts["n_water"] + counts["n_ions"]) * load_forcefield().water.mass_u
+    volume = mass * DALTON_PER_NM3 / density.solvent_equivalent_g_per_cm3
+
+    def missing(radius_nm: float) -> float:
+        return accessible_volume_nm3(walls, box, radius_nm) - volume
+
+    low, high = 0.1, 0.5
+    if missing(low) * missing(high) > 0:
+        raise BuildError(
+            f"no exclusion radius from {low:g} to {high:g} nm explains a bulk density of "
+            f"{density.solvent_equivalent_g_per_cm3:.3f} g/cm3; check the trajectory"
+        )
+    return float(brentq(missing, low, high, xtol=1e-5))
 
 
 def _check_box(system: SystemSpec, membrane: Membrane) -> None:
