@@ -258,13 +258,13 @@ def barrier(
     def of(values: FloatArray) -> Estimate:
         return estimate(values, units, method)
 
-    def position(values: FloatArray) -> Estimate:
+    def placed(values: FloatArray, resolution: float) -> Estimate:
         # Draws that all fall on one point still leave the place around it open.
         found = of(values)
         low, high = (
             limit if np.isfinite(limit) else found.value for limit in (found.low, found.high)
         )
-        return Estimate(found.value, low - half_step, high + half_step, units, method)
+        return Estimate(found.value, low - resolution, high + resolution, units, method)
 
     unaccounted = left - share
     closure = of(unaccounted)
@@ -272,13 +272,13 @@ def barrier(
         closure = Estimate(0.0, 0.0, 0.0, units, "exact")
 
     return Barrier(
-        r_min_nm=position(r_min),
-        r_max_nm=position(r_max),
+        r_min_nm=placed(r_min, half_step),
+        r_max_nm=placed(r_max, half_step),
         total=of(total),
         parts={name: of(parts[:, i]) for i, name in enumerate(profile.parts)},
-        field=of(share),
+        field=placed(share, 2 * half_step * abs(qE)),
         closure=closure,
-        distance_nm=of(implied),
+        distance_nm=placed(implied, 2 * half_step) if qE else of(implied),
     )
 
 

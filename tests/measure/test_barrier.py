@@ -1,0 +1,181 @@
+"""Barriers from forces whose potential is known."""
+
+import numpy as np
+import pytest
+
+from janus_pore.errors import MeasureError
+from janus_pore.measure.barrier import (
+    KJ_PER_MOL_PER_E_V,
+    barrier,
+    implied_distance_nm,
+    mean_force,
+    pmf,
+    pmf_band,
+)
+
+CHARGE, FIELD = -1.0, 0.4
+APPLIED = CHARGE * FIELD * KJ_PER_MOL_PER_E_V
+EDGES = np.linspace(-0.6, 0.6, 61)
+
+
+def water_energy(x: np.ndarray) -> np.ndarray:
+    return 30 * np.exp(-((x / 0.2) ** 2))
+
+
+def membrane_energy(x: np.ndarray) -> np.ndarray:
+    return -25 * np.exp(-((x / 0.4) ** 2))
+
+
+def water_force(x: np.ndarray) -> np.ndarray:
+    return 2 * x / 0.2**2 * water_energy(x)
+
+
+def membrane_force(x: np.ndarray) -> np.ndarray:
+    return 2 * x / 0.4**2 * membrane_energy(x)
+
+
+def truth(towards: int) -> dict[str, float]:
+    """Extremes of the known potential along the way of the ion, and what lies between."""
+    x = towards * np.linspace(-0.59, 0.59, 200001)
+    energy = water_energy(x) + membrane_energy(x) - APPLIED * x
+    last = int((energy - np.minimum.accumulate(energy)).argmax())
+    first = int(energy[: last + 1].argmin())
+    return {
+        "r_min": x[first],
+        "r_max": x[last],
+        "total": energy[last] - energy[first],
+        "water": water_energy(x[last]) - water_energy(x[first]),
+        "membrane": membrane_energy(x[last]) - membrane_energy(x[first]),
+        "field": -APPLIED * (x[last] - x[first]),
+        "distance": abs(x[last] - x[first]),
+    }
+
+
+def sampled(seed: int, *, units: int = 15, samples: int = 600, noise: float = 60.0, **options):
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-0.6, 0.6, (units, samples))
+    water = water_force(x) + rng.normal(0, noise, x.shape) + rng.normal(0, 4, (units, 1))
+    membrane = membrane_force(x) + rng.normal(0, noise / 2, x.shape)
+    return mean_force(
+        x.ravel(),
+        (water + membrane + APPLIED).ravel(),
+        {"water": water.ravel(), "membrane": membrane.ravel()},
+        EDGES,
+        units=np.repeat(np.arange(units), samples),
+        seed=seed,
+        **({"resamples": 200} | options),
+    )
+
+
+def test_potential_of_a_known_force() -> None:
+    x = np.linspace(-0.6, 0.6, 2001)
+    energy = pmf(x, np.stack([water_force(x), np.full_like(x, APPLIED)]))
+    np.testing.assert_allclose(energy[0], water_energy(x) - water_energy(x[0]), atol=1e-3)
+    np.testing.assert_allclose(energy[1], -APPLIED * (x - x[0]), atol=1e-9)
+
+
+def test_field_does_work_on_a_charge() -> None:
+    # One elementary charge across one volt: 96.485 kJ/mol.
+    assert abs(KJ_PER_MOL_PER_E_V - 1.602176634e-19 * 6.02214076e23 / 1000) < 1e-8
+
+
+@pytest.mark.parametrize("towards", [-1, 1])
+def test_barrier_and_its_parts_are_recovered(towards: int) -> None:
+    expected = truth(towards)
+    names = ("r_min", "r_max", "total", "water", "membrane", "field", "distance")
+    hits = dict.fromkeys(names, 0)
+    for trial in range(100):
+        found = barrier(sampled(trial), charge_e=CHARGE, field_V_per_nm=FIELD, towards=towards)
+        estimates = (found.r_min_nm, found.r_max_nm, found.total, found.parts["water"],
+                     found.parts["membrane"], found.field, found.distance_nm)  # fmt: skip
+        for name, one in zip(names, estimates, strict=True):
+            hits[name] += one.low <= expected[name] <= one.high
+        assert abs(found.closure.value) < 1e-6
+        total = sum(p.value for p in found.parts.values()) + found.field.value
+        assert found.total.value == pytest.approx(total, abs=1e-6)
+    assert min(hits.values()) >= 90, hits
+
+
+def test_missing_part_shows_in_the_closure() -> None:
+    profile = sampled(0)
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-0.6, 0.6, (15, 600))
+    force = water_force(x) + rng.normal(0, 30, x.shape)
+    incomplete = mean_force(
+        x.ravel(),
+        (force + membrane_force(x) + APPLIED).ravel(),
+        {"water": force.ravel()},
+        EDGES,
+        units=np.repeat(np.arange(15), 600),
+    )
+    found = barrier(incomplete, charge_e=CHARGE, field_V_per_nm=FIELD, towards=-1)
+    assert found.closure.excludes(0.0)
+    assert found.closure.value == pytest.approx(truth(-1)["membrane"], abs=1.5)
+    whole = barrier(profile, charge_e=CHARGE, field_V_per_nm=FIELD, towards=-1)
+    assert (whole.closure.low, whole.closure.high) == (0.0, 0.0)
+
+
+def test_without_a_direction_from_lowest_to_highest() -> None:
+    found = barrier(sampled(3), charge_e=CHARGE, field_V_per_nm=FIELD)
+    x = np.linspace(-0.59, 0.59, 20001)
+    energy = water_energy(x) + membrane_energy(x) - APPLIED * x
+    assert found.total.value == pytest.approx(np.ptp(energy), abs=4)
+    inner = barrier(
+        sampled(3), charge_e=CHARGE, field_V_per_nm=FIELD, towards=-1, within_nm=(-0.1, 0.1)
+    )
+    assert max(abs(inner.r_min_nm.value), abs(inner.r_max_nm.value)) <= 0.1
+    with pytest.raises(MeasureError, match="1 positions of the profile"):
+        barrier(sampled(3), charge_e=CHARGE, field_V_per_nm=FIELD, within_nm=(0.0, 0.02))
+
+
+def test_energy_that_only_falls_has_no_barrier() -> None:
+    x = np.tile(np.linspace(-0.59, 0.59, 600), 5)
+    profile = mean_force(
+        x, np.full_like(x, 5.0), {"all": np.full_like(x, 5.0)}, EDGES,
+        units=np.repeat(np.arange(5), 600),
+    )  # fmt: skip
+    found = barrier(profile, charge_e=1.0, field_V_per_nm=0.0, towards=1)
+    assert (found.total.value, found.parts["all"].value) == (0.0, 0.0)
+    assert not np.isfinite(found.distance_nm.value)
+
+
+def test_mean_force_and_its_band() -> None:
+    profile = sampled(1, resamples=1000)
+    assert profile.parts == ("water", "membrane")
+    assert profile.samples.sum() == 15 * 600
+    inside = (profile.total.low <= water_force(profile.x_nm) + membrane_force(profile.x_nm)
+              + APPLIED) & (profile.total.high >= water_force(profile.x_nm)
+                            + membrane_force(profile.x_nm) + APPLIED)  # fmt: skip
+    assert inside.mean() > 0.85
+    energies = pmf_band(profile)
+    assert (energies.low[0], energies.value[0], energies.high[0]) == (0.0, 0.0, 0.0)
+    assert (energies.high[1:] > energies.low[1:]).all()
+
+
+def test_gaps_and_empty_profiles_are_refused() -> None:
+    x = np.concatenate([np.full(50, -0.3), np.full(50, 0.3)])
+    units = np.tile(np.arange(5), 20)
+    with pytest.raises(MeasureError, match="2 of 60 bins"):
+        mean_force(x, x, {}, EDGES, units=units)
+    with pytest.raises(MeasureError, match="0 of 60 bins"):
+        mean_force(x, x, {}, EDGES, units=units, fewest=1000)
+
+
+PUBLISHED = {
+    0.2: (4.05, (13.67, -21.52, 1.23, -24.775, -2.85, 39.91), 0.083),
+    0.4: (2.03, (16.87, 4.38, -1.76, -24.74, -2.19, 12.745), 0.085),
+    0.6: (4.8, (15.155, 18.77, 3.08, -23.18, -0.48, -4.8), 0.065),
+    0.8: (6.2, (16.54, 32.22, 3.92, -21.97, -0.00035, -19.1), 0.070),
+}
+
+
+@pytest.mark.parametrize(("field", "row"), PUBLISHED.items())
+def test_distance_implied_by_the_published_table(field: float, row: tuple) -> None:
+    total, parts, expected = row
+    found = implied_distance_nm(total, parts, charge_e=-1, field_V_per_nm=field)
+    assert found == pytest.approx(expected, abs=1e-3)
+
+
+def test_distance_needs_a_field() -> None:
+    with pytest.raises(MeasureError, match="must not be zero"):
+        implied_distance_nm(1.0, [0.5], charge_e=-1, field_V_per_nm=0.0)
