@@ -182,7 +182,7 @@ def test_two_replicas_have_no_band():
 def test_an_interval_without_end_is_a_hollow_point():
     ratio = Curve(*np.array([[2.0, 10.0], [1.5, 1.1], [1.2, -np.inf], [1.9, np.inf]]))
     stated = {"ratio_first": 3.1, "ratio_last": 1.2}
-    ax = figures.pulse_pairs({"ppf": {"box": ratio}}, {"ppf": stated}).axes[0]
+    ax = figures.pulse_pairs({"ppf": {"box": ratio}}, {"ppf": stated}, {}).axes[0]
     full, hollow = (each.lines[0] for each in ax.containers)
     assert hollow.get_markerfacecolor() == "white"
     assert hollow.get_ydata() == pytest.approx([1.1])
@@ -197,6 +197,7 @@ def test_a_relaxation_shows_the_fit_and_its_time():
     figure = figures.relaxation({"forward": {0.8: one}, "reverse": {0.0: one}})
     left = figure.axes[0]
     assert left.lines[1].get_xydata() == pytest.approx(np.c_[t, fitted])
+    assert [ax.get_title(loc="left")[0] for ax in figure.axes] == ["o", "r"]
     assert "τ = 3 ps" in left.get_legend().get_texts()[0].get_text()
     assert "(ps)" in left.get_xlabel()
 
@@ -209,7 +210,7 @@ def test_no_identifiable_time_is_said_so():
 
 def test_pulse_pairs_mark_the_published_levels():
     stated = {"ratio_first": 3.1, "ratio_last": 1.2, "tau_ps": 8.0}
-    figure = figures.pulse_pairs({"ppf": {"box": curve([2, 10], [1.5, 1.1])}}, {"ppf": stated})
+    figure = figures.pulse_pairs({"ppf": {"box": curve([2, 10], [1.5, 1.1])}}, {"ppf": stated}, {})
     ax = figure.axes[0]
     levels = {float(each.get_ydata()[0]) for each in ax.lines if each.get_linestyle() == ":"}
     assert levels == {3.1, 1.2}

@@ -52,8 +52,14 @@ def test_the_whole_interval_decides(region, verdict):
     ],
 )
 def test_too_little_is_never_a_verdict(poor):
-    assert judge("x", poor, (-10.0, 10.0), DEMO).verdict == "not enough statistics"
-    assert decided("x", poor, True, DEMO).verdict == "not enough statistics"
+    assert judge("x", poor, (-10.0, math.inf), DEMO).verdict == "not enough statistics"
+
+
+def test_a_test_of_its_own_still_needs_samples():
+    few = estimate(n=scorecard.LEAST_INDEPENDENT - 1)
+    assert decided("x", few, True, DEMO).verdict == "not enough statistics"
+    assert decided("x", estimate(low=math.nan), False, DEMO).verdict == "not reproduced"
+    assert decided("x", estimate(), None, DEMO).verdict == "not enough statistics"
 
 
 def test_tiny_never_reproduces_nor_refutes():

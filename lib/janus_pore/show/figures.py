@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
-from ..measure.statistics import FEWEST_UNITS, Band
+from ..measure.statistics import FEWEST_UNITS, Band, ExponentialFit
 from ..measure.water import Orientation
 
 FloatArray = NDArray[np.float64]
@@ -70,6 +70,7 @@ DIRECTION_LOOK: dict[str, dict[str, Any]] = {
     "forward": {"color": BLUE, "linestyle": "-", "marker": "o", "markerfacecolor": BLUE},
     "reverse": {"color": VERMILLION, "linestyle": "--", "marker": "s", "markerfacecolor": "white"},
 }
+STEP_NAME = {"forward": "ordering, field up", "reverse": "relaxation, field down"}
 DIRECTION_NAME = {"forward": "forward, |E| rising", "reverse": "reverse, |E| falling"}
 
 HALO = [withStroke(linewidth=2.2, foreground="white")]
@@ -186,14 +187,16 @@ def _draw(ax: Axes, curve: Curve, *, band: bool = True, **look: Any) -> None:
 def _errorbars(ax: Axes, curve: Curve, **look: Any) -> None:
     """Points with their intervals; hollow where there is none or it has no end."""
     ends = np.isfinite(curve.low) & np.isfinite(curve.high)
-    for chosen, face in ((ends, look["color"]), (~ends, "white")):
+    for chosen, bounded in ((ends, True), (~ends, False)):
         if not chosen.any():
             continue
         x, value, low, high = (v[chosen] for v in curve)
-        reach = [value - low, high - value] if face != "white" else None
-        ax.errorbar(
-            x, value, yerr=reach, capsize=2, elinewidth=0.9, **look | {"markerfacecolor": face}
-        )
+        if bounded:
+            ax.errorbar(
+                x, value, yerr=[value - low, high - value], capsize=2, elinewidth=0.9, **look
+            )
+        else:
+            ax.errorbar(x, value, **look | {"markerfacecolor": "white"})
         look = {name: v for name, v in look.items() if name != "label"}
 
 
@@ -760,6 +763,7 @@ def _mark(ax: Axes, fields: Mapping[str, float]) -> None:
             rotation=90,
             fontsize=6.5,
             color=GREY,
+            path_effects=HALO,
         )
 
 
@@ -946,12 +950,13 @@ def angle_distributions(
                 fontsize=6.5,
                 color=look["color"],
             )
-        ax.set(xlim=(-180, 180), ylim=(0, None), xticks=[-180, -90, 0, 90, 180])
+        ax.set(xlim=(-180, 180), xticks=[-180, -90, 0, 90, 180])
         ax.set_title(title, fontsize=7.5)
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     for k in range(0, len(axes), columns):
         axes[k].set_ylabel("density (1/°)")
+    axes[0].set_ylim(bottom=0)  # shared: only when everything is drawn
     for ax in axes[max(0, len(panels) - columns) : len(panels)]:
         ax.set_xlabel("θ (°)")
         ax.tick_params(labelbottom=True)
@@ -1005,7 +1010,7 @@ def relaxation(panels: Mapping[str, Mapping[float, Relaxation]], *, note: str = 
     note
         What the figure rests on.
     """
-    figure = _figure(DOUBLE_IN, 2.7)
+    figure = _figure(DOUBLE_IN, 3.5)
     axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
     markers = "osD^vP*X"
     for ax, (direction, steps) in zip(axes, panels.items(), strict=True):
@@ -1024,9 +1029,10 @@ def relaxation(panels: Mapping[str, Mapping[float, Relaxation]], *, note: str = 
                 label=f"{field:g} V/nm: {one.label}",
             )
             ax.plot(one.measured.x, one.fitted, color=colour, lw=1.2)
-        name = "ordering, field up" if direction == "forward" else "relaxation, field down"
-        ax.set(xlabel="time since the step (ps)", title=name)
-        ax.legend(fontsize=6.5, loc="upper right" if direction == "forward" else "lower right")
+        ax.set(xlabel="time since the step (ps)", title=STEP_NAME[direction])
+        ax.legend(
+            fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18), columnspacing=1
+        )
     axes[0].set_ylabel("σθ (°)")
     _note(figure, note)
     return figure
@@ -1051,7 +1057,7 @@ def relaxation_times(curves: Mapping[str, Curve], *, length_x_nm: float, note: s
     for direction in DIRECTIONS:
         if direction in curves:
             _errorbars(
-                ax, curves[direction], label=DIRECTION_NAME[direction], **DIRECTION_LOOK[direction]
+                ax, curves[direction], label=STEP_NAME[direction], **DIRECTION_LOOK[direction]
             )
     if not any(curve.x.size for curve in curves.values()):
         ax.text(0.5, 0.5, "no identifiable time constant", ha="center", transform=ax.transAxes)
@@ -1071,6 +1077,7 @@ def relaxation_times(curves: Mapping[str, Curve], *, length_x_nm: float, note: s
 def pulse_pairs(
     panels: Mapping[str, Mapping[str, Curve]],
     published: Mapping[str, Mapping[str, float]],
+    fits: Mapping[str, Mapping[str, ExponentialFit]],
     *,
     note: str = "",
 ) -> Figure:
@@ -1081,7 +1088,9 @@ def pulse_pairs(
     panels
         Protocol (``ppf``, ``ppd``) to estimator to curve (x: delay in ps, value: I1/I0).
     published
-        Protocol to ``ratio_first``, ``ratio_last`` and ``tau_ps``, drawn as levels.
+        Protocol to ``ratio_first`` and ``ratio_last``, drawn as levels.
+    fits
+        Protocol to estimator to exponential fit; those that fix the time are drawn.
     note
         What the figure rests on.
     """
@@ -1101,16 +1110,18 @@ def pulse_pairs(
                 ls="",
                 label=ESTIMATOR_NAME[estimator],
             )
+            fit = fits.get(protocol, {}).get(estimator)
+            if fit is not None and fit.identifiable:
+                grid = np.linspace(curve.x.min(), curve.x.max(), 200)
+                ax.plot(grid, fit.curve(grid), color=ESTIMATOR_COLOUR[estimator], lw=1)
         stated = published[protocol]
         for name in ("ratio_first", "ratio_last"):
             ax.axhline(stated[name], color=GREY, ls=":", lw=1)
             ax.annotate(
-                f"published, {name.removeprefix('ratio_')}: {stated[name]:g}",
-                (0.99, stated[name]),
+                f"published,\n{name.removeprefix('ratio_')}: {stated[name]:g}",
+                (1.01, stated[name]),
                 xycoords=("axes fraction", "data"),
-                xytext=(0, 2),
-                textcoords="offset points",
-                ha="right",
+                va="center",
                 fontsize=6.5,
                 color=GREY,
             )

@@ -488,8 +488,9 @@ def relaxations(
             step = waveforms[label]
             assert isinstance(step, Step)
             time = data["time"].values
-            late = time >= step.from_ps - 1e-6
             spacing = float(np.median(np.diff(time)))
+            # without the very last frame, which would be a bin of its own
+            late = (time >= step.from_ps - 1e-6) & (time < time[-1] - spacing / 2)
             bin_ps = max(spacing, step.to_ps / (2 * LEAST_POINTS_OF_A_RELAXATION))
             curve = water.sigma_against_time(
                 data["theta"].values[:, late], time[late] - step.from_ps, bin_ps=bin_ps
@@ -647,19 +648,20 @@ def pairs(found: Mapping[str, xr.Dataset], profile: Profile, protocol: str) -> P
     return Pairs(np.array(delays), estimators, nA, second, draws[..., 1])
 
 
-def memory_time(one: Pairs, estimator: str, protocol: str) -> ExponentialFit | None:
-    """τf or τd; None with fewer than :data:`LEAST_DELAYS_OF_A_FIT` usable delays."""
-    k = one.estimators.index(estimator)
-    draws = one.draws[..., k]
-    usable = np.isfinite(draws).all(axis=0)
-    if usable.sum() < LEAST_DELAYS_OF_A_FIT:
-        return None
-    return plasticity.fit_delays(
-        one.delay_ps[usable],
-        draws[:, usable],
-        "facilitation" if protocol == "ppf" else "depression",
-        replicas=len(one.currents_nA),
-    )
+def memory_times(one: Pairs, protocol: str) -> dict[str, ExponentialFit]:
+    """τf (``ppf``) or τd by estimator, where :data:`LEAST_DELAYS_OF_A_FIT` can be used."""
+    out = {}
+    for k, estimator in enumerate(one.estimators):
+        draws = one.draws[..., k]
+        usable = np.isfinite(draws).all(axis=0)
+        if usable.sum() >= LEAST_DELAYS_OF_A_FIT:
+            out[estimator] = plasticity.fit_delays(
+                one.delay_ps[usable],
+                draws[:, usable],
+                "facilitation" if protocol == "ppf" else "depression",
+                replicas=len(one.currents_nA),
+            )
+    return out
 
 
 def pulse_current(data: xr.Dataset, train: PulseTrain) -> tuple[FloatArray, dict[str, Curve]]:
@@ -689,6 +691,7 @@ def claims_of_pairs(found: Mapping[str, Pairs], profile: Profile) -> list[scorec
             continue
         one = found[protocol]
         n, method = one.ratio.n_independent, one.ratio.method
+        fits = memory_times(one, protocol)
         beyond = (1.0, np.inf) if sign > 0 else (-np.inf, 1.0)
         for k, estimator in enumerate(one.estimators):
             first = one.ratio.at((0, k))
@@ -705,7 +708,7 @@ def claims_of_pairs(found: Mapping[str, Pairs], profile: Profile) -> list[scorec
                     profile,
                 ),
             ]
-            fit = memory_time(one, estimator, protocol)
+            fit = fits.get(estimator)
             if fit is not None and fit.identifiable:
                 stated = float(scorecard.claim(number).values["tau_ps"])
                 region = (stated / TAU_FACTOR, stated * TAU_FACTOR)

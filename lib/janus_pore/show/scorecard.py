@@ -185,7 +185,9 @@ def judge(
         Of the number.
     """
     holds: bool | None = None
-    if region[0] <= estimate.low and estimate.high <= region[1]:
+    if not estimate.enough:
+        pass
+    elif region[0] <= estimate.low and estimate.high <= region[1]:
         holds = True
     elif estimate.high < region[0] or estimate.low > region[1]:
         holds = False
@@ -197,8 +199,8 @@ def decided(
 ) -> Part:
     """A part whose own test has said yes, no or (None) undecided, if the samples suffice."""
     verdict: Verdict = "not enough statistics"
-    enough = estimate.enough and estimate.n_independent >= LEAST_INDEPENDENT
-    if holds is not None and enough and profile.name not in NO_EVIDENCE:
+    enough = estimate.n_independent >= LEAST_INDEPENDENT and profile.name not in NO_EVIDENCE
+    if holds is not None and enough:
         verdict = "reproduced" if holds else "not reproduced"
     return Part(name, estimate, verdict, unit)
 
