@@ -24,7 +24,8 @@ def driven(current_nA, sigma_deg, *, seed=0, scale=1.0):
     E = 1.2 * np.sin(2 * np.pi * t / PERIOD_PS)
     slope = np.sign(np.cos(2 * np.pi * t / PERIOD_PS) * E)
     I = current_nA(E, slope)[:, None] * [0.4, 0.6]  # noqa: E741
-    steps = I / NANOAMPERE_PER_E_PER_PS * 0.5 + rng.normal(
+    between = 0.5 * (I + np.roll(I, 1, axis=0))  # the current that led to each frame
+    steps = between / NANOAMPERE_PER_E_PER_PS * 0.5 + rng.normal(
         0, 0.0005, (REPLICAS, 3, len(t), len(COORDINATES["species"]))
     )
     charge = np.cumsum(steps, axis=2).transpose(0, 1, 3, 2)
