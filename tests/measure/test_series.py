@@ -49,7 +49,8 @@ def pieces(path: Path, cuts: list[tuple[int, int]]) -> list[Path]:
 
 def test_file_keeps_values_far_below_the_physics(tmp_path: Path, example: xr.Dataset) -> None:
     found = series.read(series.write(example, tmp_path / "deep" / "series.nc"))
-    assert (tmp_path / "deep").is_dir()
+    (tmp_path / "other").touch()
+    assert (tmp_path / "deep/series.nc").stat().st_mode == (tmp_path / "other").stat().st_mode
     limits = {"time": 1e-9, "field": 5e-6, "charge": 5e-5, "theta": 0.005, "dipole_x": 5e-4}
     for name, limit in limits.items():
         difference = np.abs(found[name].values - example[name].values)
@@ -262,3 +263,17 @@ def test_protocol_opens_by_label_and_replica(
     for dataset in opened.values():
         assert dataset.sizes["replica"] == 3
         assert dataset.sizes["time"] == 30
+
+
+def test_membrane_without_a_pore_has_a_series_too(
+    tmp_path: Path, wandering: Wandering, recwarn: pytest.WarningsRecorder
+) -> None:
+    path, manifest = wandering(frames=12, waters=20)
+    elsewhere = {**manifest, "pore": {"x_nm": 3.0, "centre_yz_nm": [1e-9, 1e-9]}}
+    run = RunSpec(pore_radius_nm=1e-3, pore_half_length_nm=1e-3)
+    dataset = reduced(path, elsewhere, run=run)
+    assert not dataset["pore_water_count"].any()
+    assert np.isnan(dataset["theta"]).all()
+    found = series.read(series.write(dataset, tmp_path / "series.nc"))
+    assert not series.concatenate([found])["dipole_x"].any()
+    assert not recwarn.list

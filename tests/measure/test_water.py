@@ -115,8 +115,8 @@ def test_many_histograms_are_fitted_as_each_alone() -> None:
         assert together[1][i, 0] == pytest.approx(float(alone[1]), rel=1e-6)
 
 
-@pytest.mark.parametrize("mean", [0.0, 175.0])
-def test_orientation_recovers_mean_and_width(mean: float) -> None:
+def test_orientation_recovers_mean_and_width() -> None:
+    mean = 175.0  # next to the cut
     hits = dict.fromkeys(("mean", "sigma", "direct", "wrapped"), 0)
     for trial in range(100):
         theta = normal_angles(mean, 28.0, 20, 6, 7, seed=trial)

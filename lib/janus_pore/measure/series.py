@@ -21,8 +21,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
-import tempfile
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,14 +93,13 @@ def write(dataset: xr.Dataset, path: Path) -> Path:
     encoding = {name: _encoding(name, stored[name]) for name in _DIMENSIONS}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
             stored.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding)
-            Path(temporary).replace(path)
+            temporary.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
-                Path(temporary).unlink()
+                temporary.unlink()
             raise
     except (OSError, RuntimeError) as error:
         raise MeasureError(
