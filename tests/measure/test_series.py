@@ -51,7 +51,7 @@ def test_file_keeps_values_far_below_the_physics(tmp_path: Path, example: xr.Dat
     found = series.read(series.write(example, tmp_path / "deep" / "series.nc"))
     (tmp_path / "other").touch()
     assert (tmp_path / "deep/series.nc").stat().st_mode == (tmp_path / "other").stat().st_mode
-    limits = {"time": 1e-9, "field": 5e-6, "charge": 5e-5, "theta": 0.005, "dipole_x": 5e-4}
+    limits = {"time": 1e-9, "field": 5e-6, "charge": 5e-5, "theta": 0.05, "dipole_x": 5e-4}
     for name, limit in limits.items():
         difference = np.abs(found[name].values - example[name].values)
         assert np.nanmax(difference) <= 1.001 * limit, name
@@ -177,7 +177,7 @@ def test_segments_join_to_the_whole(
     np.testing.assert_array_equal(joined["time"], whole["time"])
     np.testing.assert_allclose(joined["charge"], whole["charge"], atol=2.5e-4)
     np.testing.assert_allclose(
-        joined["theta"].values[:, : whole.sizes["slot"]], whole["theta"], atol=0.006
+        joined["theta"].values[:, : whole.sizes["slot"]], whole["theta"], atol=0.051
     )
     np.testing.assert_array_equal(joined["pore_water_count"], whole["pore_water_count"])
     np.testing.assert_allclose(joined["ion_x"], whole["ion_x"], atol=1e-4)

@@ -10,7 +10,7 @@ variable           unit stored  coordinate rounding of the trajectory gives
 time               5e-4 ps      (integration steps are 0.5 fs or more)
 field              1e-5 V/nm    (it is prescribed)
 charge             1e-4 e       about 0.0005 e per ion near the membrane (slab of 0.6 nm)
-theta              0.01 degree  about 0.3 degree (hydrogens 0.06 nm from the axis of a dipole)
+theta              0.1 degree   about 0.3 degree (hydrogens 0.06 nm from the axis of a dipole)
 dipole_x           0.001 debye  about 0.01 debye per molecule
 ion_x              1e-4 nm      0.0003 nm
 ================== ============ ============================================================
@@ -49,7 +49,7 @@ _UNIT_STORED = {
     "time": ("int32", _TIME_UNIT_PS),
     "field": ("int32", 1e-5),
     "charge": ("int32", 1e-4),
-    "theta": ("int16", 0.01),
+    "theta": ("int16", 0.1),
     "dipole_x": ("int32", 0.001),
     "ion_x": ("int32", 1e-4),
 }
