@@ -18,12 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import common
 import debian
 import install_gromacs
+import janus_pore
 import lock
 import setup_env
 from common import SetupError
@@ -835,6 +837,31 @@ def test_each_target_sets_up_first_and_hands_gmx_on(target: str, work: str) -> N
     (last,) = [number for number, line in enumerate(printed) if work in line]
     assert any("tools/setup_env.py" in line for line in printed[:last])
     assert 'GMX="$(cat .venv/gmx-path' in printed[last]
+
+
+def test_documents_agree_with_the_package() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert citation["version"] == janus_pore.__version__
+    assert citation["license"] == table["license"]
+    assert (ROOT / table["license-files"][0]).read_text().startswith(f"{table['license']} License")
+    assert f"## [{janus_pore.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert (ROOT / table["readme"]).is_file()
+
+
+def test_commit_hooks_run_what_is_installed() -> None:
+    loaded = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    tests = {Requirement(line).name for line in project()["test"]}
+    programs = set()
+    for repository in loaded["repos"]:
+        assert repository["repo"] == "local"
+        for hook in repository["hooks"]:
+            assert hook["language"] == "system"
+            place, _, program = hook["entry"].split()[0].rpartition("/")
+            assert place == ".venv/bin"
+            programs.add(program)
+    assert programs == {"ruff", "nbstripout", "mypy"}
+    assert programs <= tests
 
 
 def test_files_name_no_registry_and_no_place_of_a_machine() -> None:

@@ -105,7 +105,7 @@ def run_logged(
         tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
         raise SetupError(
             f"{what} failed (exit status {status}). The last lines of {log}:\n"
-            + "\n".join(f"    {line}" for line in tail)
+            + "\n".join(f"    {line[:200]}" for line in tail)
         )
 
 

@@ -308,7 +308,7 @@ def obtain(environ: Mapping[str, str]) -> Gmx:
             if numbers(offered) < MINIMUM:
                 raise SetupError(too_old(f"the distribution's source package is {offered}"))
             archive = debian.fetch_source(configuration, "gromacs", where, log)
-            return build(archive, archive_version(archive), "the source package", root, how)
+            return build(archive, offered, "the distribution's source package", root, how)
 
 
 @contextlib.contextmanager
@@ -392,9 +392,11 @@ def build(archive: Path, version: str, origin: str, root: Path, how: Recipe) -> 
                 tar.extractall(work, filter="data")
             else:
                 tar.extractall(work)
-        source = next(path for path in work.iterdir() if path.name.startswith("gromacs-"))
+        top = next(work.glob("*/CMakeLists.txt"), None)
+        if top is None:
+            raise SetupError(f"{archive} is not a whole source archive: it has no CMakeLists.txt")
         tree, stage = work / "build", work / "stage"
-        configure: list[str | Path] = ["cmake", "-S", source, "-B", tree, *how.flags]
+        configure: list[str | Path] = ["cmake", "-S", top.parent, "-B", tree, *how.flags]
         configure.append(f"-DCMAKE_INSTALL_PREFIX={prefix}")
         make = ["make", "-C", str(tree)]
         try:

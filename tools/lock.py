@@ -18,7 +18,10 @@ from pathlib import Path
 
 from common import ROOT
 
-PYTHON = (3, 11)
+PYTHON = (3, 11, 2)
+"""Debian 12's. Some packages refuse the first patch releases of a Python version, so that a
+lock made with a later one may not install."""
+
 LOCKS = ("requirements.lock", "requirements-gmxapi.lock")
 OPTIONS = (
     "--quiet",
@@ -47,8 +50,12 @@ def split(text: str, package: str) -> tuple[str, str]:
 
 def main() -> int:
     """Run as a script."""
-    if sys.version_info[:2] != PYTHON:
-        print("error: the lock files are made with Python {}.{}".format(*PYTHON), file=sys.stderr)
+    if sys.version_info[:3] != PYTHON:
+        print(
+            "error: the lock files are made with Python {}.{}.{} (Debian 12's /usr/bin/python3), "
+            "the oldest that they have to work for; make PYTHON=... lock names it".format(*PYTHON),
+            file=sys.stderr,
+        )
         return 1
     with tempfile.TemporaryDirectory() as name:
         python = Path(name, "venv", "bin", "python")
