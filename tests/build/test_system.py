@@ -141,6 +141,7 @@ def test_manifest_and_index_describe_the_files():
     system = SystemSpec(**SMALL)
     built = build.build_system(system)
     on_disk = json.loads((built.dir / "manifest.json").read_text())
+    on_disk.pop("checksum")
     assert built.manifest == on_disk
     assert built.spec == system == SystemSpec(**on_disk["spec"])
     assert on_disk["kind"] == "system"
@@ -324,6 +325,26 @@ def test_damage_is_named_and_never_reused(name):
     (built.dir / name).unlink()
     with pytest.raises(BuildError, match=r"remove the directory"):
         build.open_system(system)
+
+
+def test_changed_manifest_is_noticed():
+    system = SystemSpec(**SMALL)
+    path = build.build_system(system).dir / "manifest.json"
+    path.write_text(path.read_text().replace('"x_nm": 1.6', '"x_nm": 1.7'))
+    with pytest.raises(BuildError, match=r"damaged: manifest\.json was changed"):
+        build.build_system(system)
+    path.write_text("[]")
+    with pytest.raises(BuildError, match=r"no readable manifest"):
+        build.build_system(system)
+
+
+def test_remains_of_a_killed_builder_are_removed():
+    system = SystemSpec(**SMALL)
+    remains = build.system_dir(system).parent / ".system-abandoned"
+    remains.mkdir(parents=True)
+    (remains / "conf.gro").write_text("half")
+    build.build_system(system)
+    assert not remains.exists()
 
 
 def test_system_of_another_specification_is_not_taken_for_this_one():

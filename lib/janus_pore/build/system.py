@@ -137,20 +137,15 @@ def build_system(system: SystemSpec) -> BuiltSystem:
     contents = system_files(system)
     parent = directory.parent
     made_parent = not parent.exists()
-    temporary: Path | None = None
     lock = parent / "system.lock"
     try:
         parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
+            for abandoned in parent.glob(".system-*"):  # by a process that was killed
+                shutil.rmtree(abandoned)
             if not directory.is_dir():  # another process may have built it meanwhile
-                temporary = Path(tempfile.mkdtemp(prefix=".system-", dir=parent))
-                temporary.chmod(0o755)
-                for name, text in contents.items():
-                    (temporary / name).write_text(text, encoding="utf-8")
-                temporary.rename(directory)
+                _write(contents, directory)
     except OSError as error:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
         if made_parent:
             with contextlib.suppress(OSError):
                 lock.unlink(missing_ok=True)
@@ -207,23 +202,12 @@ def system_files(system: SystemSpec) -> dict[str, str]:
     )
     if net:
         raise BuildError(f"the system would carry {net:+} e; this is a defect of the builder")
-    sizes = edge_diameters(membrane)
     manifest = {
         "kind": "system",
         "key": system_key(system),
         "spec": system.model_dump(mode="json"),
         "box_nm": [round(float(edge), 6) for edge in box],
-        "pore": {
-            "centre_yz_nm": [round(c, 6) for c in membrane.centre_yz_nm],
-            "x_nm": round(float(box[0]) / 2, 6),
-            "edge_columns": sizes.edge_columns if sizes else 0,
-            "edge_diameters_nm": {
-                name: round(getattr(sizes, name), 6) for name in ("min", "mean", "max")
-            }
-            if sizes
-            else None,
-            "removed_units": membrane.removed_units,
-        },
+        "pore": _pore_entry(membrane, float(box[0])),
         "atoms": atoms,
         "charges_e": {
             **{str(site): charge for site, charge in charges.items()},
@@ -251,6 +235,7 @@ def system_files(system: SystemSpec) -> dict[str, str]:
             "seed": system.seed,
         },
     }
+    manifest["checksum"] = key(manifest)
     return {**texts, "manifest.json": json.dumps(manifest, indent=1) + "\n"}
 
 
@@ -384,6 +369,21 @@ def calibrated_radius_nm(system: BuiltSystem, density: BulkDensity) -> float:
             f"{density.solvent_equivalent_g_per_cm3:.3f} g/cm3; check the trajectory"
         )
     return float(brentq(missing, low, high, xtol=1e-5))
+
+
+def _pore_entry(membrane: Membrane, length_x_nm: float) -> dict[str, Any]:
+    sizes = edge_diameters(membrane)
+    return {
+        "centre_yz_nm": [round(c, 6) for c in membrane.centre_yz_nm],
+        "x_nm": round(length_x_nm / 2, 6),
+        "edge_columns": sizes.edge_columns if sizes else 0,
+        "edge_diameters_nm": {
+            name: round(getattr(sizes, name), 6) for name in ("min", "mean", "max")
+        }
+        if sizes
+        else None,
+        "removed_units": membrane.removed_units,
+    }
 
 
 def _check_box(system: SystemSpec, membrane: Membrane) -> None:
@@ -540,22 +540,37 @@ def _index(atoms: dict[str, list[int]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _write(contents: Mapping[str, str], directory: Path) -> None:
+    """Write files under a temporary name beside a directory, then give them its name."""
+    temporary = Path(tempfile.mkdtemp(prefix=".system-", dir=directory.parent))
+    try:
+        temporary.chmod(0o755)
+        for name, text in contents.items():
+            (temporary / name).write_text(text, encoding="utf-8")
+        temporary.rename(directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def _verified(directory: Path, system: SystemSpec) -> BuiltSystem:
     """Open a system after checking that it is the one asked for and that it is whole."""
     remedy = f"remove the directory {directory} and build the system again"
     try:
         manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
+        checksum = manifest.pop("checksum")
         expected = {name: manifest["files"][name] for name in _FILES}
         same = manifest["key"] == system_key(system)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BuildError(f"system {directory} has no readable manifest: {remedy}") from error
+    if checksum != key(manifest):
+        raise BuildError(f"system {directory} is damaged: manifest.json was changed; {remedy}")
     if not same:
         raise BuildError(f"system {directory} belongs to another specification: {remedy}")
-    for name, checksum in expected.items():
+    for name, sha256 in expected.items():
         try:
             found = hashlib.sha256((directory / name).read_bytes()).hexdigest()
         except OSError as error:
             raise BuildError(f"system {directory} lacks {name}: {remedy}") from error
-        if found != checksum:
+        if found != sha256:
             raise BuildError(f"system {directory} is damaged: {name} was changed; {remedy}")
     return BuiltSystem(dir=directory, manifest=manifest, spec=system)
