@@ -120,13 +120,13 @@ def test_a_figure_is_kept_in_three_formats_with_its_origin(results):
 
 def test_the_stamp_says_what_where_and_how_long(results):
     one = page.Page("02_simulate", DEMO)
-    one.add(md_ns=1.25)
+    one.add({"MD": "1.25 ns"})
     text = one.stamp().text
     kept = json.loads((results / "demo" / "stamp_02_simulate.json").read_text())
     for name in ("commit", "hardware", "numpy", "wall time of this notebook"):
         assert kept[name]
         assert name in text
-    assert kept["md_ns"] == "1.25"
+    assert kept["MD"] == "1.25 ns"
 
 
 def test_the_front_page_holds_verdicts_figures_and_failures(tmp_path, results):

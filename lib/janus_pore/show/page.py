@@ -30,6 +30,8 @@ from ..spec import Profile, key
 from . import scorecard
 from .figures import STYLE
 
+SCREEN_DPI = 110
+"""Pixels per inch of a figure on a page; its file has more."""
 PACKAGES = ("numpy", "scipy", "xarray", "MDAnalysis", "matplotlib", "pydantic", "papermill")
 
 
@@ -96,17 +98,17 @@ class Page:
             "alt": alt,
             "runs": runs,
             "commit": commit(),
+            "width_px": round(figure.get_figwidth() * SCREEN_DPI),
         }
         _write_json(folder / f"{name}.json", content)
         picture = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
-        width = round(figure.get_figwidth() * 110)
         files = " · ".join(
             f'<a href="figures/{name}.{suffix}">{suffix.upper()}</a>'
             for suffix in ("png", "svg", "pdf")
         )
         return Shown(
             f'<figure><img src="data:image/png;base64,{picture}" alt="{html.escape(alt)}" '
-            f'width="{width}" style="max-width:100%;height:auto">'
+            f'width="{content["width_px"]}" style="max-width:100%;height:auto">'
             f"<figcaption>{html.escape(caption)} <small>{files}</small></figcaption></figure>",
             f"[figure {name}] {alt}",
         )
@@ -120,8 +122,8 @@ class Page:
             "\n".join(f"{r.id:>2} {r.estimator:<10} {r.verdict}: {r.found}" for r in full),
         )
 
-    def add(self, **facts: object) -> None:
-        """Facts for the stamp, e.g. ``md_ns=1.2``; names say what, values are shown as given."""
+    def add(self, facts: Mapping[str, object]) -> None:
+        """Facts for the stamp by what they are, e.g. ``{"MD": "1.2 ns"}``."""
         self.facts.update({name: str(value) for name, value in facts.items()})
 
     def stamp(self) -> Shown:

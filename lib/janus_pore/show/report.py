@@ -251,13 +251,11 @@ def front_page(profile: Profile, failures: Mapping[str, str], ran: Sequence[str]
         counts = scorecard.count(rows)
         summary = "; ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
         parts.append(
-            "## What the paper states, and what this run found\n\n"
-            f"Of the 21 claims: {summary}. A claim about a current is judged under each of three "
-            "estimators, so it can stand under more than one verdict. A verdict needs at least "
-            f"{scorecard.LEAST_INDEPENDENT} independent samples and an interval that lies wholly "
-            "on one side; a short run mostly cannot give one, and says so."
+            f"**Of the paper's 21 claims:** {summary}. A claim about a current is judged under "
+            "each of three estimators, so it can stand under more than one verdict. A verdict "
+            f"needs at least {scorecard.LEAST_INDEPENDENT} independent samples and an interval "
+            "that lies wholly on one side; a short run mostly cannot give one, and says so."
         )
-        parts.append(scorecard.as_html(rows))
     shown = [results / "figures" / f"{name}.json" for name in MAIN_FIGURES]
     if any(path.is_file() for path in shown):
         parts.append("## Main figures")
@@ -266,25 +264,34 @@ def front_page(profile: Profile, failures: Mapping[str, str], ran: Sequence[str]
             one = json.loads(path.read_text("utf-8"))
             parts.append(
                 f'<figure><a href="{one["notebook"]}.html"><img src="figures/{one["name"]}.png" '
-                f'alt="{html.escape(one["alt"])}" style="max-width:100%;max-height:30rem"></a>'
+                f'alt="{html.escape(one["alt"])}" width="{one["width_px"]}" '
+                'style="max-width:100%"></a>'
                 f"<figcaption>{html.escape(one['caption'])}</figcaption></figure>"
             )
+    if rows:
+        parts.append("## What the paper states, and what this run found")
+        parts.append(scorecard.as_html(rows))
     stamps = [results / f"stamp_{name}.json" for name in ran]
     known = [json.loads(p.read_text("utf-8")) for p in stamps if p.is_file()]
     if known:
-        names = list(dict.fromkeys(name for stamp in known for name in stamp if name != "notebook"))
-        head = "".join(f'<th scope="col">{s["notebook"]}</th>' for s in known)
-        lines = "".join(
-            f'<tr><th scope="row">{html.escape(name)}</th>'
-            + "".join(f"<td>{html.escape(str(s.get(name, '')))}</td>" for s in known)
-            + "</tr>"
-            for name in names
-        )
-        parts.append("## What was run")
-        parts.append(
-            f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{lines}</tbody></table>"
-        )
+        parts += ["## What was run", _stamps_table(known)]
     return _prose(parts)
+
+
+def _stamps_table(stamps: Sequence[Mapping[str, str]]) -> str:
+    """Execution stamps side by side; what all have in common stands once."""
+    fullest = max(stamps, key=len)
+    names = list(dict.fromkeys(n for stamp in (fullest, *stamps) for n in stamp))
+    names.remove("notebook")
+    head = "".join(f'<th scope="col">{html.escape(s["notebook"])}</th>' for s in stamps)
+    lines = []
+    for name in names:
+        values = [html.escape(stamp.get(name, "")) for stamp in stamps]
+        cells = "".join(f"<td>{value}</td>" for value in values)
+        if len(set(values)) == 1:
+            cells = f'<td colspan="{len(stamps)}">{values[0]}</td>'
+        lines.append(f'<tr><th scope="row">{html.escape(name)}</th>{cells}</tr>')
+    return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
 def _prose(parts: Sequence[str]) -> Any:

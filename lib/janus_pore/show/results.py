@@ -28,6 +28,7 @@ from ..build.system import (
 from ..drive.ensemble import RunRecord, thermodynamics
 from ..measure import current, plasticity, water
 from ..measure.statistics import (
+    FEWEST_UNITS,
     Band,
     Estimate,
     ExponentialFit,
@@ -384,6 +385,16 @@ def claims_of_current(
             parts += [slope, *_memory(species[name], profile, f"{label} loop area")]
         add(5, parts)
     return out
+
+
+def basis_of(data: xr.Dataset, waveform: Sine, system: str) -> str:
+    """What a figure of a sine's series rests on, for the line beneath it."""
+    replicas, cycles = data.sizes["replica"], max(1, int(waveform.cycles + 1e-6))
+    many = f"{replicas} replicas × {cycles} cycles" if cycles > 1 else f"{replicas} replicas"
+    bands = (
+        "bands: 95 % bootstrap" if replicas * cycles >= FEWEST_UNITS else "too few for intervals"
+    )
+    return f"{system}; {waveform.frequency_GHz:g} GHz; n = {many}; {bands}"
 
 
 def replicas_of(data: xr.Dataset, protocol: str) -> str:

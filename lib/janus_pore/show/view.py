@@ -7,6 +7,7 @@ ten thousand atoms and more stall the browser, and hide what matters.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import tempfile
@@ -158,6 +159,7 @@ def widget(atoms: Atoms) -> Any:
             )
     view.camera = "orthographic"
     view.center()
+    view.control.spin([0, 1, 0], math.pi)  # x to the right, as in the figures
     return view
 
 
