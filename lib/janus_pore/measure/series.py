@@ -1,19 +1,19 @@
 """The labelled series of a segment: its file, its joining, and a protocol's whole set.
 
-Files are netCDF-4. Values are stored as integers in a fixed small unit, shuffled,
-compressed and checksummed. The unit is far below what a trajectory in steps of 0.001 nm
-can tell, and further below the scatter between replicas:
+Files are netCDF-4. Values are stored as integers in a fixed small unit, compressed and
+checksummed. The unit is near what the rounding of coordinates to 0.0001 nm in the
+trajectory leaves uncertain anyhow, and far below the fluctuations that are measured:
 
-================== ============ ============================================================
-variable           unit stored  coordinate rounding of the trajectory gives
-================== ============ ============================================================
-time               5e-4 ps      (integration steps are 0.5 fs or more)
-field              1e-5 V/nm    (it is prescribed)
-charge             1e-4 e       about 0.0005 e per ion near the membrane (slab of 0.6 nm)
-theta              0.1 degree   about 0.3 degree (hydrogens 0.06 nm from the axis of a dipole)
-dipole_x           0.001 debye  about 0.01 debye per molecule
-ion_x              1e-4 nm      0.0003 nm
-================== ============ ============================================================
+================== ============ =================================== ========================
+variable           unit stored  rounding of coordinates, r.m.s.     fluctuates by
+================== ============ =================================== ========================
+time               5e-4 ps      (integration steps: 0.5 fs or more)
+field              1e-4 V/nm    (prescribed)
+charge             1e-4 e       5e-5 e per ion in a slab of 0.6 nm  0.1 e and more
+theta              0.1 degree   0.04 degree                         20 degree and more
+dipole_x           0.001 debye  0.0015 debye per molecule           1 debye and more
+ion_x              1e-4 nm      3e-5 nm                             the box
+================== ============ =================================== ========================
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ _DIMENSIONS = {
 }
 _TIME_UNIT_PS = 5e-4
 _UNIT_STORED = {
-    "time": ("int32", _TIME_UNIT_PS),
-    "field": ("int32", 1e-5),
-    "charge": ("int32", 1e-4),
-    "theta": ("int16", 0.1),
-    "dipole_x": ("int32", 0.001),
-    "ion_x": ("int32", 1e-4),
+    "time": _TIME_UNIT_PS,
+    "field": 1e-4,
+    "charge": 1e-4,
+    "theta": 0.1,
+    "dipole_x": 0.001,
+    "ion_x": 1e-4,
 }
 _SAME_EVERYWHERE = (
     "system_key",
@@ -83,13 +83,7 @@ def write(dataset: xr.Dataset, path: Path) -> Path:
         If the dataset is not a series, or the file cannot be written.
     """
     _validate(dataset, f"the series for {path}")
-    stored = dataset.assign_attrs(Conventions=CONVENTION, sha256=_digest(dataset))
-    for name, (dtype, unit) in _UNIT_STORED.items():
-        if np.nanmax(np.abs(stored[name].values), initial=0.0) / unit >= np.iinfo(dtype).max:
-            raise MeasureError(
-                f"the series for {path} cannot be written: {name} exceeds the largest value "
-                f"that its file holds, {np.iinfo(dtype).max * unit:g}; check its units"
-            )
+    stored = dataset.assign_attrs(Conventions=CONVENTION, sha256=_digest(dataset, _UNIT_STORED))
     encoding = {name: _encoding(name, stored[name]) for name in _DIMENSIONS}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,6 +121,9 @@ def read(path: Path) -> xr.Dataset:
             f"the series {path} is damaged or not netCDF-4: {error}; delete it and run its "
             "segment again"
         ) from error
+    for name in ("ions_in_pore", "pore_water_count"):
+        if name in dataset:
+            dataset[name] = dataset[name].astype(np.int64)  # int8 would overflow in arithmetic
     found = dataset.attrs.get("Conventions")
     if found != CONVENTION:
         raise MeasureError(
@@ -134,7 +131,8 @@ def read(path: Path) -> xr.Dataset:
             "written by this version: reduce its trajectory again"
         )
     _validate(dataset, f"the series {path}")
-    if dataset.attrs.pop("sha256", None) != _digest(dataset):
+    units = {name: dataset[name].encoding.get("scale_factor", 1.0) for name in _DIMENSIONS}
+    if dataset.attrs.pop("sha256", None) != _digest(dataset, units):
         raise MeasureError(
             f"the series {path} does not match its own checksum; it is damaged or was edited: "
             "delete it and run its segment again"
@@ -286,10 +284,17 @@ def stack_replicas(replicas: Mapping[int, xr.Dataset]) -> xr.Dataset:
 
 
 def _encoding(name: str, variable: xr.DataArray) -> dict[str, Any]:
-    """How a variable is stored: as integers, and compressed where that pays for itself."""
-    dtype, unit = _UNIT_STORED.get(name, (str(variable.dtype), None))
+    """How a variable is stored: as small integers, compressed where that pays for itself."""
+    unit = _UNIT_STORED.get(name, 1.0)
+    largest = float(np.nanmax(np.abs(variable.values), initial=0.0)) / unit
+    dtype = next((t for t in ("int8", "int16", "int32") if largest < np.iinfo(t).max), None)
+    if dtype is None:
+        raise MeasureError(
+            f"{name} reaches {largest * unit:g} {variable.attrs.get('units', '')}, more than a "
+            f"series' file can hold ({np.iinfo('int32').max * unit:g}); check its unit"
+        )
     encoding: dict[str, Any] = {"dtype": dtype}
-    if unit is not None:
+    if name in _UNIT_STORED:
         encoding |= {"scale_factor": unit, "_FillValue": np.iinfo(dtype).min}
     if variable.size * np.dtype(dtype).itemsize < _SMALLEST_COMPRESSED_BYTES:
         return encoding | {"contiguous": True}
@@ -297,11 +302,11 @@ def _encoding(name: str, variable: xr.DataArray) -> dict[str, Any]:
     return encoding | {"zlib": True, "complevel": 6, "shuffle": True, "chunksizes": chunks}
 
 
-def _digest(dataset: xr.Dataset) -> str:
+def _digest(dataset: xr.Dataset, units: Mapping[str, float]) -> str:
     """SHA-256 of the integers that are stored, the same before writing and after reading."""
     sha = hashlib.sha256()
     for name in _DIMENSIONS:
-        unit = _UNIT_STORED.get(name, ("", 1.0))[1]
+        unit = units.get(name, 1.0)
         values = np.nan_to_num(dataset[name].values / unit, nan=np.iinfo(np.int64).min)
         sha.update(name.encode() + np.rint(values).astype("<i8").tobytes())
     return sha.hexdigest()

@@ -154,7 +154,7 @@ def reduce_trajectory(
 
     times: list[FloatArray] = []
     transferred: list[FloatArray] = []
-    ion_counts: list[npt.NDArray[np.int16]] = []
+    ion_counts: list[npt.NDArray[np.int64]] = []
     water_frames: list[npt.NDArray[np.intp]] = []
     thetas: list[FloatArray] = []
     dipoles: list[FloatArray] = []
@@ -342,12 +342,12 @@ def _in_pore(
 
 def _ions(
     positions: npt.NDArray[np.float32], layout: _Layout, half_length: float, radius: float
-) -> tuple[FloatArray, npt.NDArray[np.int16]]:
+) -> tuple[FloatArray, npt.NDArray[np.int64]]:
     """x (n, ions) from the membrane in the box, and counts in the pore (species, n)."""
     ions = np.concatenate([positions[:, s] for s in layout.ions], axis=1).astype(float)
     x = _wrapped(ions[..., 0] - layout.pore_nm[0], float(layout.box_nm[0]))
     inside = _in_pore(x, ions[..., 1:], layout, half_length, radius)
-    counts = [inside[:, s].sum(axis=1, dtype=np.int16) for s in _species_slices(layout)]
+    counts = [inside[:, s].sum(axis=1, dtype=np.int64) for s in _species_slices(layout)]
     return x, np.stack(counts)
 
 
@@ -403,12 +403,12 @@ def _pore_water(
 
 def _pad(
     frame: npt.NDArray[np.intp], values: FloatArray, n_frames: int
-) -> tuple[FloatArray, npt.NDArray[np.int16]]:
+) -> tuple[FloatArray, npt.NDArray[np.int64]]:
     """Values listed by frame as a table (n_frames, slots) filled up with NaN, and the counts."""
     counts = np.bincount(frame, minlength=n_frames)
     table = np.full((n_frames, max(1, int(counts.max()))), np.nan)
     table[frame, np.arange(len(frame)) - (np.cumsum(counts) - counts)[frame]] = values
-    return table, counts.astype(np.int16)
+    return table, counts.astype(np.int64)
 
 
 def _regular(time: FloatArray, start_ps: float) -> FloatArray:
