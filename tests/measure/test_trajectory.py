@@ -11,8 +11,8 @@ from typing import Any
 import MDAnalysis
 import numpy as np
 import pytest
-from conftest import ALONG_NM, BOX_NM, directions, random_walk, write_xtc
 from MDAnalysis.lib.formats.libmdaxdr import XTCFile
+from synthetic import ALONG_NM, BOX_NM, directions, random_walk, write_xtc
 
 from janus_pore.errors import MeasureError
 from janus_pore.measure.trajectory import reduce_trajectory
