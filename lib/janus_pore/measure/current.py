@@ -430,7 +430,7 @@ def pinch(
     field_V_per_nm: npt.ArrayLike,
     current_nA: npt.ArrayLike,
     *,
-    near_V_per_nm: float,
+    near_V_per_nm: float | None = None,
     unit: str = "replicas",
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -443,7 +443,8 @@ def pinch(
         In the order of time, over whole cycles.
     current_nA : (units, windows)
     near_V_per_nm
-        Windows with |E| below this are used: at least two in each quarter of a cycle.
+        Windows with |E| up to this are used, by default a tenth of the largest, and in
+        any case the two nearest to zero of each quarter of a cycle.
 
     Returns
     -------
@@ -457,16 +458,17 @@ def pinch(
     I = np.atleast_2d(np.asarray(current_nA, dtype=float))  # noqa: E741
     E = np.asarray(field_V_per_nm, dtype=float)
     slope = np.gradient(E)
-    near = np.abs(E) < near_V_per_nm
+    near = 0.1 * float(np.abs(E).max()) if near_V_per_nm is None else near_V_per_nm
     columns = []
     for side in (slope > 0, slope < 0):
-        chosen = np.flatnonzero(near & side)
-        fewest = min(int((E[chosen] > 0).sum()), int((E[chosen] < 0).sum()))
-        if fewest < 2:
+        quarters = [np.sort(np.abs(E[side & (np.sign(E) == sign)])) for sign in (1, -1)]
+        if min(map(len, quarters)) < 2:
             raise MeasureError(
-                f"only {fewest} windows lie between E = 0 and {near_V_per_nm:g} V/nm on one side "
-                "of the loop and 2 are needed; raise near_V_per_nm or shorten the windows"
+                "fewer than two windows lie in a quarter of the cycle, too few to find the "
+                "current at E = 0; shorten the windows"
             )
+        reach = max(near, *(1.001 * float(q[1]) for q in quarters))
+        chosen = np.flatnonzero(side & (np.abs(E) <= reach))
         # The slope may change at E = 0, as it does where forward and reverse differ.
         design = np.stack(
             [np.ones(len(chosen)), np.clip(E[chosen], 0, None), np.clip(E[chosen], None, 0)], axis=1
