@@ -224,6 +224,47 @@ class Protocol(_Strict):
         return out
 
 
+class Windows(_Strict):
+    """One Cl- held at positions along the pore, at constant fields: mean forces, barriers.
+
+    Positions go from ``from_nm`` to ``to_nm`` in steps of ``spacing_nm``, x from the metals'
+    plane. Each window of each replica runs ``equilibrate_ps``, which is left out of the
+    averages, and then ``sample_ps``. ``blocks`` divides the samples of a window where
+    replicas alone are too few to state an interval.
+    """
+
+    fields_V_per_nm: tuple[FieldValue, ...] = Field(min_length=1)
+    from_nm: Annotated[float, Field(ge=-5, le=5)]
+    to_nm: Annotated[float, Field(ge=-5, le=5)]
+    spacing_nm: Annotated[float, Field(ge=0.005, le=1)]
+    equilibrate_ps: Annotated[float, Field(ge=0, le=1e5)]
+    sample_ps: Duration
+    frame_ps: Annotated[float, Field(gt=0, le=5)] = 0.1
+    replicas: Annotated[int, Field(ge=1, le=10000)] = 1
+    blocks: Annotated[int, Field(ge=1, le=1000)] = 5
+
+    @property
+    def positions_nm(self) -> tuple[float, ...]:
+        """Positions, ascending."""
+        count = round((self.to_nm - self.from_nm) / self.spacing_nm) + 1
+        return tuple(round(self.from_nm + i * self.spacing_nm, 6) for i in range(count))
+
+    @model_validator(mode="after")
+    def _check(self) -> Windows:
+        steps = (self.to_nm - self.from_nm) / self.spacing_nm
+        if steps < 1 - 1e-6 or abs(steps - round(steps)) > 1e-6:
+            raise ValueError(
+                f"from_nm = {self.from_nm:g} to to_nm = {self.to_nm:g} is not one or more steps "
+                f"of spacing_nm = {self.spacing_nm:g}; change one of them"
+            )
+        if self.frame_ps * self.blocks > self.sample_ps * (1 + 1e-9):
+            raise ValueError(
+                f"sample_ps = {self.sample_ps:g} ps does not hold {self.blocks} blocks of at "
+                f"least one frame of {self.frame_ps:g} ps; sample longer or lower blocks"
+            )
+        return self
+
+
 class Profile(_Strict):
     """Everything that one run of the collection needs.
 
@@ -238,6 +279,7 @@ class Profile(_Strict):
     run: RunSpec
     reference_length_x_nm: Annotated[float, Field(gt=0, le=100)] = 8.0
     protocols: dict[str, Protocol]
+    windows: Windows | None = None
 
     @property
     def field_scale(self) -> float:
@@ -257,6 +299,12 @@ class Profile(_Strict):
                         f"{self.reference_length_x_nm:g} nm box, exceeds "
                         f"{FIELD_LIMIT_V_PER_NM:g} V/nm; lengthen length_x_nm or lower the field"
                     ) from error
+        for field in self.windows.fields_V_per_nm if self.windows else ():
+            if abs(field * self.field_scale) > FIELD_LIMIT_V_PER_NM:
+                raise ValueError(
+                    f"windows.fields_V_per_nm = {field:g}, scaled by {self.field_scale:g} to keep "
+                    f"the voltage, exceeds {FIELD_LIMIT_V_PER_NM:g} V/nm; lower it"
+                )
         if (self.run.variant == "gpu_fast") != (self.system.membrane == "restrained"):
             raise ValueError(
                 "run.variant = 'gpu_fast' and system.membrane = 'restrained' go together: "

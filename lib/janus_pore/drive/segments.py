@@ -44,8 +44,12 @@ RELAX_PS = 2.0
 """Length of the v-rescale run between minimisation and the equilibration proper: after a
 minimisation Nosé-Hoover alone would ring."""
 ENERGY_PS = 0.5
-FRESH = ("start", "settle")
-"""Kinds of segment that do not continue a checkpoint; their trajectory is not kept."""
+UNREDUCED = ("start", "settle")
+"""Kinds of segment whose trajectory is of no interest."""
+FRESH = (*UNREDUCED, "window")
+"""Kinds of segment that do not continue a checkpoint: they begin with velocities anew."""
+HELD = "Held"
+"""Index group of the ion that a window holds."""
 
 MDRUN = ("-s", "segment.tpr", "-deffnm", "md", "-cpo", "state.cpt", "-noappend",
          "-nstlist", str(gromacs.STRIDE), "-v", "-stepout", "500")  # fmt: skip
@@ -56,7 +60,7 @@ CHECKPOINT_MIN = 5.0
 
 Piece = tuple[float, float, float, float, int]
 """E0 V/nm, omega 1/ps, t0 ps since time 0, sigma ps, steps."""
-Kind = Literal["start", "equilibrium", "settle", "drive"]
+Kind = Literal["start", "equilibrium", "settle", "drive", "window"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ class Segment:
     frame_steps: int
     seed: int
     replica: int | None = None
+    held_x_nm: float | None = None
+    """Where a window holds an ion, along x from the membrane's metal plane."""
 
     @property
     def partial(self) -> Path:
@@ -371,7 +377,7 @@ def known_segments(directory: Path, *, frame_steps: int, stamp: str) -> dict[str
 
 def unfit(manifest: Mapping[str, Any], frame_steps: int, stamp: str) -> str | None:
     """Why a whole segment does not serve the purpose, if it does not."""
-    if manifest["kind_of_run"] in FRESH:
+    if manifest["kind_of_run"] in UNREDUCED:
         return None
     if manifest["frame_steps"] > frame_steps:
         return (
@@ -437,6 +443,9 @@ def _sha256(path: Path) -> str:
 Reduce = Callable[[Segment, Path, Path], None]
 """Reduces a segment's trajectory (second) to its series (third)."""
 
+Prepare = Callable[["Engine", Segment, Mapping[str, str]], None]
+"""Makes a window's run input from its parent's state, with the mdp options given."""
+
 
 @dataclass
 class Engine:
@@ -448,6 +457,7 @@ class Engine:
     reduce: Reduce
     stop: gromacs.Stop = field(default_factory=gromacs.Stop)
     keep_trajectory: bool = False
+    prepare: Prepare | None = None
     say: Callable[[str], None] = log.warning
 
 
@@ -537,6 +547,9 @@ def simulate(engine: Engine, held: Claim, flags: list[str]) -> bool:
     with writing(held.segment):
         if held.segment.kind == "start":
             return _minimise_and_relax(engine, held, flags)
+        if held.segment.kind == "window":  # a frozen atom forbids updating on the GPU
+            before = ["", *flags[:-1]]
+            flags = ["cpu" if b == "-update" else f for b, f in zip(before, flags, strict=True)]
         return _continue(engine, held, flags)
 
 
@@ -588,7 +601,9 @@ def _minimise_and_relax(engine: Engine, held: Claim, flags: list[str]) -> bool:
         tpr=partial / "minimise.tpr", **files,
     )  # fmt: skip
     began = time.time()
-    minimise = ["-s", "minimise.tpr", "-deffnm", "minimise", "-c", "minimised.g96", *flags]
+    # A GPU does PME for dynamics only.
+    on_cpu = gromacs.hardware_flags(engine.gmx, engine.run, threads=1)
+    minimise = ["-s", "minimise.tpr", "-deffnm", "minimise", "-c", "minimised.g96", *on_cpu]
     if not gromacs.mdrun(
         engine.gmx, minimise, cwd=partial, stop=engine.stop, keep_open=(held.descriptor,)
     ):
@@ -618,8 +633,10 @@ def segment_options(engine: Engine, segment: Segment) -> dict[str, str]:
         "tinit": f"{-segment.offset_steps * segment.dt_ps:.10g}",
         "nsteps": str(segment.end_step + segment.offset_steps),
     }
-    if segment.kind == "start":
+    if segment.kind in ("start", "window"):  # both begin with a minimisation
         options |= {"tcoupl": "v-rescale"}
+    if segment.kind == "window":
+        options |= held_options(options)
     if segment.kind in FRESH:
         options |= {"gen-vel": "yes", "gen-temp": options["ref-t"], "gen-seed": str(segment.seed)}
     else:
@@ -629,6 +646,15 @@ def segment_options(engine: Engine, segment: Segment) -> dict[str, str]:
     if segment.history and segment.history[-1][0]:
         options |= mdp_options(segment.field, segment.start_ps)
     return options
+
+
+def held_options(options: Mapping[str, str]) -> dict[str, str]:
+    """Options that hold x of the group :data:`HELD`, besides what is frozen already."""
+    groups, axes = (options.get(name, "").split() for name in ("freezegrps", "freezedim"))
+    return {
+        "freezegrps": " ".join([*groups, HELD]),
+        "freezedim": " ".join([*axes, "Y", "N", "N"]),
+    }
 
 
 def _begins(segment: Segment) -> bool:
@@ -641,6 +667,10 @@ def _run_input(engine: Engine, segment: Segment, options: Mapping[str, str]) -> 
     built, partial = engine.system, segment.partial
     inputs = {"conf": built.gro, "top": built.top, "ndx": built.ndx}
     target = partial / "segment.tpr"
+    if segment.kind == "window":
+        assert engine.prepare is not None
+        engine.prepare(engine, segment, options)
+        return
     if segment.kind in FRESH or _begins(segment):
         gromacs.grompp(engine.gmx, options, tpr=target, state=partial / "start.cpt", **inputs)
         return
@@ -743,7 +773,7 @@ def finish(engine: Engine, held: Claim) -> None:
 def _finish(engine: Engine, segment: Segment) -> None:
     partial = segment.partial
     try:
-        series = [] if segment.kind in FRESH else [_reduce(engine, segment)]
+        series = [] if segment.kind in UNREDUCED else [_reduce(engine, segment)]
     except (MeasureError, GromacsError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise type(error)(f"{error} (the same command makes it again)") from error
@@ -819,6 +849,7 @@ def segment_manifest(engine: Engine, segment: Segment, done: Mapping[str, Any]) 
         "parent": segment.parent.key if segment.parent else None,
         "system_key": engine.system.manifest["key"],
         "replica": segment.replica,
+        "held_x_nm": segment.held_x_nm,
         "seed": segment.seed,
         "field": {
             "E0_V_per_nm": segment.field.E0_V_per_nm,
