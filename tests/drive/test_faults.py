@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -81,9 +82,13 @@ def mdruns(driver: subprocess.Popen[str]) -> list[psutil.Process]:
     return found
 
 
-def wait_for(what: Callable[[], object], seconds: float = 60) -> object:
-    until = time.monotonic() + seconds
-    while not (found := what()):
+def wait_for(
+    driver: subprocess.Popen[str], what: Callable[[subprocess.Popen[str]], list[Any]]
+) -> list[Any]:
+    """What a driver brings about, while it runs."""
+    until = time.monotonic() + 60
+    while not (found := what(driver)):
+        assert driver.poll() is None, driver.communicate()[0]
         assert time.monotonic() < until, "waited too long"
         time.sleep(0.02)
     return found
@@ -107,7 +112,7 @@ def test_kill_9_at_a_random_moment(
     chance = random.Random(victim)
     for _ in range(2):
         driver = start(pair)
-        running = wait_for(lambda driver=driver: mdruns(driver))
+        running = wait_for(driver, mdruns)
         time.sleep(chance.uniform(0, 1.5))
         running = mdruns(driver) or running
         if victim != "mdrun":
@@ -130,13 +135,15 @@ def test_a_signal_ends_with_a_checkpoint_and_the_same_call_continues_from_it(
     here = runs("stopped")
     driver = start(pair)
     halfway = wait_for(
-        lambda: [p for p in here.glob("*/r*/.*.partial/md.out") if b"step " in p.read_bytes()]
+        driver,
+        lambda _: [p for p in here.glob("*/r*/.*.partial/md.out") if b"step " in p.read_bytes()],
     )
     driver.send_signal(number)
     printed, _ = driver.communicate(timeout=60)
     assert driver.returncode == 1
     assert f"stopped (signal {number.name})" in printed
     assert "the same command continues" in printed
+    assert "Repeat with" not in printed  # nothing failed
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(here) in str(p.info["cmdline"])]
     assert [p for p in halfway if p.parent.joinpath("state.cpt").exists() or not p.exists()]
     run_protocol(pair, "pair", progress=False, workers=2)
@@ -207,7 +214,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
 ) -> None:
     here = runs("checkpoint")
     driver = start(pair)
-    previous = wait_for(lambda: list(here.glob("*/r*/.*.partial/state_prev.cpt")))
+    previous = wait_for(driver, lambda _: list(here.glob("*/r*/.*.partial/state_prev.cpt")))
     directory = previous[0].parent
     for process in mdruns(driver):
         process.kill()

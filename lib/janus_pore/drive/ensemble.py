@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import logging
+import platform
 import signal
 import sys
 import tempfile
@@ -12,16 +14,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from .. import paths
 from ..build.system import BuiltSystem, open_system
 from ..errors import MeasureError, MissingInputError, RunError
-from ..spec import Constant, Profile, Protocol, RunSpec, SystemSpec, Waveform
+from ..spec import Constant, Profile, Protocol, RunSpec, SystemSpec, Waveform, key
 from . import gromacs, segments
 from .field import FloatArray
 from .segments import Claim, Engine, Segment
@@ -29,6 +32,10 @@ from .segments import Claim, Engine, Segment
 log = logging.getLogger("janus_pore")
 
 EQUILIBRIUM_FRAME_PS = 0.5
+
+CALIBRATION_PAYS = 5e8
+"""Atoms times steps from which the few seconds of a calibration are worth it: some
+minutes of one thread."""
 
 
 @dataclass(frozen=True)
@@ -189,8 +196,7 @@ def run_protocol(
     progress
         Show one line with ns done, ns/day and time left.
     workers
-        Replicas to run at once; by default as many as there are processors or, with a
-        GPU, four for each GPU.
+        Replicas to run at once; by default what a short calibration finds fastest.
     keep_trajectory
         Leave ``trajectory.xtc`` in the segments that this call makes.
     walltime_h
@@ -256,15 +262,87 @@ def _complete(
 
     Once is enough, except where a segment made again (for finer frames, or after damage)
     ended in another state than before, which makes what followed it stale.
+
+    The layout follows from the whole tree, not from what is left of it: the number of
+    threads decides the order of sums, and what is made again should come out the same.
     """
+    if missed := gromacs.missed_gpu(engine.gmx):
+        engine.say(missed)
+    needed = plan()
+    # Seconds of work, always on one thread, so that all that follows begins alike.
+    start = [s for s in needed.equilibration() if s.kind == "start"]
+    _execute(engine, needed.pending(start), "preparation", gromacs.Layout(1, 1), progress)
+    alone = _layout(engine, start[0], needed.equilibration(), 1, 1)
     while pending := (needed := plan()).pending(needed.equilibration()):
-        _execute(engine, pending, "equilibration", 1, progress)
-    # From the whole tree, not from what is left of it: the number of threads decides the
-    # order of sums, and what is made again should come out the same.
+        _execute(engine, pending, "equilibration", alone, progress)
     ends = sum(len(ways) for ways in needed.ways.values())
-    workers = max(1, min(workers or _default_workers(engine.gmx), ends))
+    layout = _layout(engine, start[0], needed.drive(), ends, workers)
     while pending := (needed := plan()).pending(needed.drive()):
-        _execute(engine, pending, what, workers, progress)
+        _execute(engine, pending, what, layout, progress)
+
+
+def _layout(
+    engine: Engine, start: Segment, chosen: Sequence[Segment], replicas: int, workers: int | None
+) -> gromacs.Layout:
+    """How to run so many replicas at once: as told, as measured, or, for little work, so."""
+    candidates = gromacs.layouts(engine.gmx)
+    if replicas > 1 and workers:
+        workers, gpus = min(workers, replicas), candidates[0].gpus
+        return gromacs.Layout(workers, gromacs.cores() // workers or 1, gpus)
+    work = sum(s.steps for s in chosen) * max(
+        stop for _, stop in engine.system.manifest["atoms"].values()
+    )
+    if work < CALIBRATION_PAYS and not _calibration_file(engine).exists():
+        few, gpus = min(candidates[0].workers, max(1, replicas)), candidates[0].gpus
+        return gromacs.Layout(few, gromacs.cores() // few or 1 if gpus else 1, gpus)
+    return gromacs.best_layout(calibrate(engine, start), max(1, replicas))
+
+
+def calibrate(engine: Engine, start: Segment, *, again: bool = False) -> list[gromacs.Layout]:
+    """Speed of every layout on this machine with this system, measured once and kept.
+
+    Some two seconds of dynamics for each layout, from the state after minimisation. The
+    result lies in the user's cache; ``again`` measures anew.
+    """
+    file = _calibration_file(engine)
+    if not again:
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return [gromacs.Layout(**x) for x in json.loads(file.read_text(encoding="utf-8"))]
+    atoms = max(stop for _, stop in engine.system.manifest["atoms"].values())
+    built = engine.system
+    options = {
+        **gromacs.physics_options(built.spec, engine.run),
+        **gromacs.list_options(built.spec),
+        **gromacs.output_options(0, 1000 * gromacs.STRIDE),
+        "nsteps": str(start.steps + max(200, 5_000_000 // atoms)),
+        "tinit": f"{start.start_ps:.10g}",
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        here = Path(scratch)
+        tpr = gromacs.grompp(
+            engine.gmx, options, conf=built.gro, top=built.top, ndx=built.ndx,
+            tpr=here / "calibration.tpr",
+        )  # fmt: skip
+        measured = [
+            gromacs.time_layout(
+                engine.gmx, engine.run, layout, tpr=tpr, state=start.dir / "state.cpt",
+                scratch=here, stop=engine.stop,
+            )
+            for layout in gromacs.layouts(engine.gmx)
+        ]  # fmt: skip
+    if engine.stop.reason is None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps([asdict(x) for x in measured], indent=1), encoding="utf-8")
+    return measured
+
+
+def _calibration_file(engine: Engine) -> Path:
+    hardware = (platform.processor(), platform.machine(), gromacs.cores(), gromacs.machine_gpus())
+    name = key(
+        engine.gmx.report, hardware, engine.system.manifest["atoms"],
+        gromacs.physics_options(engine.system.spec, engine.run),
+    )  # fmt: skip
+    return paths.cache_dir() / "calibration" / f"{name}.json"
 
 
 def _with_system(profile: Profile, system: SystemSpec | None) -> Profile:
@@ -299,19 +377,13 @@ def _engine(profile: Profile, built: BuiltSystem, keep_trajectory: bool) -> Engi
     return Engine(built, profile.run, gmx, reduce, keep_trajectory=keep_trajectory)
 
 
-def _default_workers(gmx: gromacs.Gmx) -> int:
-    gpus = len(gromacs.machine_gpus()) if gmx.gpu else 0
-    return 4 * gpus or gromacs.cores()
-
-
 def _execute(
-    engine: Engine, pending: Sequence[Segment], what: str, workers: int, progress: bool
+    engine: Engine, pending: Sequence[Segment], what: str, layout: gromacs.Layout, progress: bool
 ) -> None:
     """Make segments, parents before children, several at once."""
     if not pending:
         return
-    gpus = len(gromacs.machine_gpus()) if engine.gmx.gpu else 0
-    threads = max(1, gromacs.cores() // workers)
+    workers = layout.workers
     slots = list(range(workers))
     waiting = {s.dir: s for s in pending}
     failed: dict[Path, BaseException] = {}
@@ -337,10 +409,8 @@ def _execute(
             if engine.stop.reason is None and room:
                 for segment in [s for s in waiting.values() if ready(s)][: len(slots)]:
                     del waiting[segment.dir]
-                    slot = slots.pop()
-                    flags = gromacs.hardware_flags(
-                        engine.gmx, engine.run, threads=threads, gpu=slot % gpus if gpus else None
-                    )
+                    slot = slots.pop(0)
+                    flags = layout.flags(engine.gmx, engine.run, slot)
                     running[pool.submit(_simulate, engine, segment, flags)] = (segment, slot)
             if not running and not finishing:
                 break
@@ -361,13 +431,14 @@ def _execute(
                 elif held := future.result():
                     finishing[reducer.submit(_finish, engine, held)] = segment
             bar.show([s for s, _ in running.values()], waiting.values(), failed)
+    texts = [f"segment {path}: {error}" for path, error in failed.items()]
     if engine.stop.reason is not None:
         raise RunError(
             f"{what} was stopped ({engine.stop.reason}); {len(done)} of {len(pending)} segments "
             "were finished and the others keep their checkpoints: the same command continues"
+            + "".join(f"\n{text}" for text in texts)
         )
     if failed:
-        texts = [f"segment {path}: {error}" for path, error in failed.items()]
         skipped = len(pending) - len(done) - len(failed)
         raise RunError(
             f"{what}: {len(failed)} of {len(pending)} segments failed"

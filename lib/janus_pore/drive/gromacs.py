@@ -13,10 +13,13 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import TypedDict
 
 from .. import paths
 from ..errors import GromacsError
@@ -119,8 +122,14 @@ class Gmx:
 
 
 def environment() -> dict[str, str]:
-    """Environment for GROMACS: no backups, no coordinate dumps, threads by option only."""
+    """Environment for GROMACS: no backups, no coordinate dumps, threads by option only.
+
+    Threads that wait for one another give up the processor after some 10 microseconds
+    rather than milliseconds: on a machine that has other work to do, two threads are
+    otherwise several times slower than one.
+    """
     env = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    env.setdefault("GOMP_SPINCOUNT", "10000")
     return env | {"GMX_MAXBACKUP": "-1", "GMX_SUPPRESS_DUMP": "1", "LC_ALL": "C"}
 
 
@@ -409,7 +418,9 @@ def mdrun(
             stop.ended(process)
     log = latest_log(cwd)
     log_text = log.read_text(errors="replace") if log else ""
-    if returned:
+    # Stopped by a signal, mdrun ends in order and yet with status 1.
+    stopped = stop.reason is not None and "Finished mdrun" in log_text
+    if returned and not stopped:
         raise GromacsError(
             failure(command, cwd, returned, out.read_text(errors="replace"), log_text)
         )
@@ -418,7 +429,7 @@ def mdrun(
     written = re.findall(r"^Writing checkpoint, step (\d+) at", log_text, re.MULTILINE)
     if written and int(written[-1]) >= last_step:
         return True
-    if stop.reason is not None or "-maxh" in arguments:
+    if stopped:
         return False
     raise GromacsError(
         f"mdrun ended at step {written[-1] if written else 'unknown'} of {last_step} without an "
@@ -449,7 +460,8 @@ def current_step(cwd: Path) -> int | None:
 
 @cache
 def machine_gpus() -> tuple[str, ...]:
-    """GPUs that ``nvidia-smi`` or ``rocm-smi`` lists, one line each."""
+    """GPUs that this process may use, as ``nvidia-smi`` or ``rocm-smi`` names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("ROCR_VISIBLE_DEVICES"))
     for command, pattern in (
         (["nvidia-smi", "-L"], r"^GPU \d+: (.+?)(?: \(UUID.*)?$"),
         (["rocm-smi", "--showproductname"], r"^GPU\[\d+\]\s*: Card [Ss]eries:\s*(.+)$"),
@@ -458,7 +470,8 @@ def machine_gpus() -> tuple[str, ...]:
             done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
         except (OSError, subprocess.SubprocessError):
             continue
-        return tuple(re.findall(pattern, done.stdout, re.MULTILINE))
+        found = re.findall(pattern, done.stdout, re.MULTILINE)
+        return tuple(found if visible is None else found[: len(visible.replace(",", " ").split())])
     return ()
 
 
@@ -498,27 +511,130 @@ def hardware_flags(gmx: Gmx, run: RunSpec, *, threads: int, gpu: int | None = No
             "-gpu_id", str(gpu)]  # fmt: skip
 
 
-def hardware_used(log_text: str) -> dict[str, object]:
+@dataclass(frozen=True)
+class Layout:
+    """How replicas share the machine.
+
+    ``ns_per_day`` is each replica's speed when all ``workers`` run, ``startup_s`` what an
+    mdrun takes besides its steps; both None where nothing was measured.
+    """
+
+    workers: int
+    threads: int
+    gpus: int = 0
+    ns_per_day: float | None = None
+    startup_s: float | None = None
+
+    def flags(self, gmx: Gmx, run: RunSpec, slot: int) -> list[str]:
+        """mdrun options for the replica in a slot, 0 .. workers - 1."""
+        gpu = slot % self.gpus if self.gpus else None
+        return hardware_flags(gmx, run, threads=self.threads, gpu=gpu)
+
+
+def layouts(gmx: Gmx) -> list[Layout]:
+    """Ways to fill the machine, from many narrow replicas to one wide one.
+
+    Without a GPU: 1, 2, 4 ... threads for each replica. With GPUs: 1 to 8 replicas on
+    each, which share its processors.
+    """
+    n = cores()
+    gpus = len(machine_gpus()) if gmx.gpu else 0
+    if gpus:
+        return [Layout(gpus * r, max(1, n // (gpus * r)), gpus) for r in (8, 4, 2, 1)]
+    widths = [2**i for i in range(n.bit_length()) if 2**i <= n]
+    return [Layout(n // t, t) for t in sorted({*widths, n})]
+
+
+def time_layout(
+    gmx: Gmx, run: RunSpec, layout: Layout, *, tpr: Path, state: Path, scratch: Path, stop: Stop
+) -> Layout:
+    """Run a short simulation in every slot of a layout at once and note their speed."""
+    speeds, outside = [], []
+
+    def one(slot: int) -> None:
+        cwd = scratch / f"{layout.workers}x{layout.threads}-{slot}"
+        cwd.mkdir()
+        arguments: list[str | Path] = ["-s", tpr, "-cpi", state, "-deffnm", "md", "-noappend",
+            "-nstlist", str(STRIDE), *layout.flags(gmx, run, slot)]  # fmt: skip
+        began = time.monotonic()
+        try:
+            mdrun(gmx, arguments, cwd=cwd, stop=stop)
+        except GromacsError:  # too many for the GPU's memory, say
+            return
+        whole = time.monotonic() - began
+        log = latest_log(cwd)
+        used = hardware_used(log.read_text(errors="replace") if log else "")
+        if used["ns_per_day"] and used["wall_s"]:
+            speeds.append(used["ns_per_day"])
+            outside.append(whole - used["wall_s"])
+
+    with ThreadPoolExecutor(layout.workers) as pool:
+        list(pool.map(one, range(layout.workers)))
+    if not speeds:
+        return layout
+    return replace(
+        layout,
+        ns_per_day=round(sum(speeds) / len(speeds), 3),
+        startup_s=round(max(0.0, sum(outside) / len(outside)), 3),
+    )
+
+
+def best_layout(measured: Sequence[Layout], replicas: int) -> Layout:
+    """The layout that does most ns/day when so many replicas are to be run."""
+
+    def throughput(layout: Layout) -> float:
+        return min(replicas, layout.workers) * (layout.ns_per_day or 0.0)
+
+    return max(measured, key=throughput)
+
+
+def missed_gpu(gmx: Gmx) -> str | None:
+    """What to say where the machine has a GPU that this build cannot use."""
+    gpus = machine_gpus()
+    if not gpus or gmx.gpu:
+        return None
+    return (
+        f"this machine has a GPU ({gpus[0]}) but {gmx.path} was built without GPU support; use "
+        "environment-gpu.yml or build GROMACS again where the CUDA toolkit is installed"
+    )
+
+
+class Used(TypedDict):
+    """What a run used; None or empty where its log does not say."""
+
+    cpu: str | None
+    simd: str | None
+    ranks: int | None
+    threads: int | None
+    gpus_seen: int
+    on_gpu: list[str]
+    wall_s: float | None
+    ns_per_day: float | None
+
+
+def hardware_used(log_text: str) -> Used:
     """What a run used, read from its log rather than assumed."""
 
-    def number(pattern: str) -> float | None:
+    def last(pattern: str) -> str | None:
         found = re.findall(pattern, log_text, re.MULTILINE)
-        return float(found[-1]) if found else None
+        return found[-1] if found else None
 
-    cpu = re.search(r"^\s+Brand:\s+(.+?)\s*$", log_text, re.MULTILINE)
-    performance = re.findall(r"^Performance:\s+(\S+)", log_text, re.MULTILINE)
-    wall = re.findall(r"^\s+Time:\s+\S+\s+(\S+)", log_text, re.MULTILINE)
-    on_gpu = [name for name, line in _GPU_LINES.items() if line in log_text]
-    return {
-        "cpu": cpu.group(1) if cpu else None,
-        "simd": next(iter(re.findall(r"^SIMD instructions:\s*(\S+)", log_text, re.M)), None),
-        "ranks": number(r"^Using (\d+) MPI (?:thread|process)"),
-        "threads": number(r"^Using (\d+) OpenMP thread"),
-        "gpus_seen": number(r"^\s*Number of GPUs detected:\s*(\d+)") or 0,
-        "on_gpu": on_gpu,
-        "wall_s": float(wall[-1]) if wall else None,
-        "ns_per_day": float(performance[-1]) if performance else None,
-    }
+    def number(pattern: str) -> float | None:
+        found = last(pattern)
+        return float(found) if found else None
+
+    ranks = last(r"^Using (\d+) MPI (?:thread|process)")
+    threads = last(r"^Using (\d+) OpenMP thread")
+    return Used(
+        cpu=last(r"^\s+Brand:\s+(.+?)\s*$"),
+        simd=last(r"^SIMD instructions:\s*(\S+)"),
+        ranks=int(ranks) if ranks else None,
+        threads=int(threads) if threads else None,
+        gpus_seen=int(last(r"^\s*Number of GPUs detected:\s*(\d+)") or 0),
+        on_gpu=[name for name, line in _GPU_LINES.items() if line in log_text],
+        wall_s=number(r"^\s+Time:\s+\S+\s+(\S+)"),
+        ns_per_day=number(r"^Performance:\s+(\S+)"),
+    )
 
 
 # --- errors -----------------------------------------------------------------------------
