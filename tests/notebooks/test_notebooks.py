@@ -97,6 +97,13 @@ def test_the_control_without_a_pore_can_be_built(tmp_path, monkeypatch):
     assert "no pore (control)" in executed.read_text()
 
 
+def test_the_control_has_no_water_to_order(tmp_path, monkeypatch):
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("JANUS_PORE_RESULTS", str(tmp_path / "results"))
+    with pytest.raises(report.NotebookError, match=r"SpecError: pore = 'none' is the control"):
+        report.run_notebook("04_water_order", "tiny", {"pore": "none"})
+
+
 # --- the whole report on the tiny profile -----------------------------------------------
 
 

@@ -419,8 +419,8 @@ def scene(atoms: Atoms, time_ps: ArrayLike, field_V_per_nm: ArrayLike, *, note: 
     -------
     Figure
         Side view: the far half of the membrane and the liquid within 0.5 nm of the
-        pore's axis, one ball per reservoir molecule. Top view: along +x, from the Se
-        side, without the reservoirs.
+        pore's axis, one ball per reservoir molecule. Top view: along +x, without the
+        reservoirs.
     """
     atoms = _recentred(atoms)
     box, z0 = atoms.box_nm, atoms.centre_yz_nm[1]
@@ -448,12 +448,13 @@ def scene(atoms: Atoms, time_ps: ArrayLike, field_V_per_nm: ArrayLike, *, note: 
         arrowprops={"arrowstyle": "-|>", "color": VERMILLION, "lw": 1.6},
     )
     side.text(0.91 * box[0], 1.05 * box[1], "E > 0", color=VERMILLION, va="center", fontsize=7.5)
-    _legend_of_atoms(side, ["Se", "Mo", "S", "K", "Cl", "O", "water"])
+    listed = [k for k in ATOM_COLOUR if k != "H" and (atoms.kind == k).any()]
+    _legend_of_atoms(side, listed)
     near = np.isin(atoms.kind, ["O", "H"]) | (
         np.isin(atoms.kind, ["K", "Cl"]) & (np.abs(x - box[0] / 2) < 0.4)
     )
     _picture(top, atoms, (2, 1, 0), (0.0, box[2], 0.0, box[1]), membrane | near)
-    top.set_title("top, from the Se side")
+    top.set_title("top, from the −x side")
     _axes_cross(top, 0.15, 0.15, "z", "y")
     _scale_bar(top, box[2] - 1.15, 0.1)
     wave.plot(time_ps, field_V_per_nm, color=VERMILLION)

@@ -26,6 +26,7 @@ from ..build.system import (
     bulk_density,
 )
 from ..drive.ensemble import RunRecord, thermodynamics
+from ..errors import SpecError
 from ..measure import current, plasticity, water
 from ..measure.statistics import (
     FEWEST_UNITS,
@@ -405,6 +406,16 @@ def replicas_of(data: xr.Dataset, protocol: str) -> str:
 
 
 # --- order of the pore water ----------------------------------------------------------
+
+
+def require_pore(profile: Profile) -> None:
+    """Raise :class:`SpecError` for the control, which has no pore water to look at."""
+    if profile.system.pore == "none":
+        raise SpecError(
+            "pore = 'none' is the control without a pore: it has a current (03_iv_ndr, "
+            "05_plasticity) but no pore water; choose a pore such as 'hollow6'"
+        )
+
 
 DISTRIBUTION_BINS = 36
 LEAST_POINTS_OF_A_RELAXATION = 20
