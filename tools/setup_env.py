@@ -108,15 +108,18 @@ def make_venv(conda: bool) -> None:
     if made.returncode != 0:
         raise SetupError(f"{sys.executable} -m venv failed:\n{made.stdout}{made.stderr}")
     if not conda:
-        pins = LOCK.read_text(encoding="utf-8")
-        count = len(re.findall(r"^[\w.-]+==", pins, flags=re.MULTILINE))
+        count = len(re.findall(r"^[\w.-]+==", LOCK.read_text(encoding="utf-8"), re.MULTILINE))
+        collected = 0
 
         def fraction(line: str) -> float | None:
-            """pip collects in the file's order and says which line it is at."""
+            """pip names each package as it comes to it, and in the end all of them."""
+            nonlocal collected
             if line.startswith("Successfully installed"):
                 return 1.0
-            at = re.search(r"\(from -r .* \(line (\d+)\)\)", line)
-            return 0.9 * int(at.group(1)) / pins.count("\n") if at else None
+            if not line.startswith(("Collecting ", "Processing ")):
+                return None
+            collected += 1
+            return min(0.9, 0.9 * collected / count)
 
         install = [*PIP, "install", "--require-hashes", "-r", str(LOCK)]
         run_logged(install, log, f"  installing {count} packages", fraction=fraction)
