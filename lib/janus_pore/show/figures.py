@@ -836,7 +836,7 @@ def species_loop(
 def barrier_table(
     table: Mapping[str, Mapping[str, Any]], share_nm: Mapping[str, ArrayLike], *, note: str = ""
 ) -> Figure:
-    """Table 1 of both versions of the paper as bars, and the distance it implies.
+    """Table 1 as bars, up to three versions of it, and the distance that each implies.
 
     Parameters
     ----------
@@ -895,15 +895,91 @@ def barrier_table(
     }
     figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=4, fontsize=7)
     for (version, values), colour, marker in zip(
-        share_nm.items(), (BLUE, VERMILLION), ("o", "s"), strict=False
+        share_nm.items(), (BLUE, VERMILLION, BLACK), ("o", "s", "^"), strict=False
     ):
         axes[-1].plot(
             table[version]["field_V_per_nm"], values, color=colour, marker=marker, label=version
         )
     axes[-1].set(
-        xlabel="E (V/nm)", ylabel="implied |r2 − r1| (nm)", ylim=(0, 0.3), title="distance"
+        xlabel="E (V/nm)",
+        ylabel="implied |r2 − r1| (nm)",
+        ylim=(0, max(0.3, 1.1 * max(np.max(values) for values in share_nm.values()))),
+        title="distance",
     )
-    axes[-1].legend(loc="center")
+    axes[-1].legend()
+    _note(figure, note)
+    return figure
+
+
+PART_LOOK = {
+    "water_vdw": (SKY, "--"),
+    "water_electrostatic": (BLUE, "-"),
+    "membrane_vdw": (ORANGE, "--"),
+    "membrane_electrostatic": (VERMILLION, "-"),
+    "ion_vdw": (PURPLE, "--"),
+    "ion_electrostatic": (GREEN, "-"),
+}
+"""Colour by what acts, line by how: van der Waals broken, electrostatic full."""
+MOST_COLUMNS = 4
+
+
+class ForcePanel(NamedTuple):
+    """Mean forces at one field, kJ/mol/nm against x in nm; ``total`` holds the field's."""
+
+    parts: Mapping[str, Curve]
+    total: Curve
+
+
+class Climb(NamedTuple):
+    """Potential of mean force, kJ/mol, with the positions of its minimum and maximum, nm."""
+
+    energy: Curve
+    r_min_nm: float
+    r_max_nm: float
+
+
+@styled
+def mean_forces(panels: Mapping[float, ForcePanel], *, note: str = "") -> Figure:
+    """Mean force on the ion against its position by what exerts it, a panel for each field."""
+    columns = min(MOST_COLUMNS, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = _figure(DOUBLE_IN, 1.0 + 2.0 * lines)
+    axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    for ax, (field, panel) in zip(axes.flat, sorted(panels.items()), strict=False):
+        for name, curve in panel.parts.items():
+            colour, line = PART_LOOK[name]
+            label = name.replace("_", " ").replace("vdw", "van der Waals")
+            _draw(ax, curve, color=colour, linestyle=line, marker="o", label=label)
+        _draw(ax, panel.total, color=BLACK, marker="s", label="total, with the field")
+        _zero(ax)
+        ax.set(title=f"E = {field:g} V/nm")
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    for ax in axes[-1]:
+        ax.set_xlabel("x of Cl⁻ (nm)")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("mean force (kJ/mol/nm)")
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=7)
+    _note(figure, note)
+    return figure
+
+
+@styled
+def potentials(climbs: Mapping[float, Climb], *, note: str = "") -> Figure:
+    """Potentials of mean force of all fields; rings mark minimum and maximum."""
+    figure = _figure(DOUBLE_IN, 3.0)
+    ax = figure.subplots()
+    shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, len(climbs)))
+    for shade, (field, climb) in zip(shades, sorted(climbs.items()), strict=True):
+        colour = mpl.colors.to_hex(shade)
+        _draw(ax, climb.energy, color=colour, label=f"{field:g} V/nm")
+        ends = [climb.r_min_nm, climb.r_max_nm]
+        heights = np.interp(ends, climb.energy.x, climb.energy.value)
+        ax.plot(ends, heights, "o", color=colour, markerfacecolor="white", zorder=5)
+    _zero(ax)
+    ax.set(xlabel="x of Cl⁻ from the metal plane (nm)", ylabel="potential of mean force (kJ/mol)")
+    figure.legend(loc="outside right upper", title="E", fontsize=7)
     _note(figure, note)
     return figure
 

@@ -1,0 +1,361 @@
+"""Table 1: forces on a chloride in the pore, its barriers by part, and their verdicts.
+
+Fields are those of the reference box, as everywhere on the pages; energies and the applied
+field's share are those of the box that was simulated, where the applied field is
+:attr:`janus_pore.spec.Profile.field_scale` times as large.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from ..build.system import open_system
+from ..drive import ensemble, windows
+from ..drive.decompose import PARTS, FloatArray
+from ..errors import MeasureError, MissingInputError
+from ..measure.barrier import KJ_PER_MOL_PER_E_V as KJ
+from ..measure.barrier import Barrier, MeanForce, barrier, mean_force, pmf_band
+from ..measure.statistics import FEWEST_UNITS, Estimate
+from ..spec import Profile
+from . import scorecard
+from .figures import Climb, Curve, ForcePanel
+
+GAS_CONSTANT_KJ_PER_MOL_K = 8.314462618e-3
+BINS_OF_VISITS = 8
+NOT_RUN = Estimate(float("nan"), float("nan"), float("nan"), 0, "no windows at this field")
+
+
+class FieldBarrier(NamedTuple):
+    """What the forces at one field say.
+
+    ``applied_V_per_nm`` is the field in the box; ``profile`` the mean force by part with the
+    field's share in the total; ``residual_kJ_per_mol_nm`` by how much the parts miss the
+    total, root mean square over frames, field left out; ``independent`` the number of
+    replicas or visits, which a verdict counts; ``far_nm`` the largest distance of the ion
+    from the axis. ``barrier`` is the largest rise on the way on which the field drives the
+    ion, and zero where it only goes downhill; ``span`` goes from the lowest energy to the
+    highest, wherever they lie. The paper's words allow both readings.
+    """
+
+    applied_V_per_nm: float
+    profile: MeanForce
+    barrier: Barrier
+    span: Barrier
+    residual_kJ_per_mol_nm: float
+    independent: int
+    far_nm: float
+
+
+def chloride_charge(profile: Profile) -> float:
+    """Charge of Cl-, e."""
+    return float(open_system(profile.system).manifest["charges_e"]["Cl"])
+
+
+def from_windows(profile: Profile) -> dict[float, FieldBarrier]:
+    """Barriers from the profile's windows, by field.
+
+    Notes
+    -----
+    Replicas are the independent units. Where there are fewer than
+    :data:`janus_pore.measure.statistics.FEWEST_UNITS`, each window's samples are divided
+    into blocks and block k of all windows makes one unit. Blocks of one replica share their
+    starting state: such an interval says how well this one state was sampled.
+
+    Raises
+    ------
+    SpecError
+        If the profile has no windows, or no pore.
+    MissingInputError
+        If they have not been run.
+    """
+    wanted = windows.asked_for(profile)
+    records = windows.open_windows(profile)
+    charge = chloride_charge(profile)
+    centres = np.array(wanted.positions_nm)
+    half = wanted.spacing_nm / 2
+    edges = np.append(centres - half, centres[-1] + half)
+    per_replica, length = wanted.replicas >= FEWEST_UNITS, wanted.sample_ps / wanted.blocks
+    out = {}
+    for field in wanted.fields_V_per_nm:
+        chosen = [r for r in records if r.field_V_per_nm == field]
+        x, total, parts, units, left, far = [], [], [], [], [], 0.0
+        for record in chosen:
+            with xr.open_dataset(record.series) as series:
+                late = series["time"].values > wanted.equilibrate_ps - 1e-4
+                since = series["time"].values[late] - wanted.equilibrate_ps
+                sampled = series.isel(time=np.flatnonzero(late)).load()
+            x.append(np.full(len(since), record.x_nm))
+            total.append(sampled["total"].values)
+            parts.append(sampled["parts"].sel(part=list(PARTS)).values)
+            block = np.clip(since * wanted.blocks / wanted.sample_ps, 0, wanted.blocks - 1)
+            step = 0 if per_replica else block.astype(int)
+            units.append(record.replica * wanted.blocks + np.zeros(len(since), int) + step)
+            left.append(total[-1] - parts[-1].sum(axis=0))
+            far = max(far, float(np.hypot(*sampled["position"].values[:, 1:].T).max()))
+        applied = chosen[0].applied_V_per_nm
+        out[field] = _evaluated(
+            np.concatenate(x), np.concatenate(total), np.concatenate(parts, axis=1),
+            np.concatenate(units), edges, charge, applied,
+            unit="replicas" if per_replica else f"blocks of {length:g} ps",
+            residual=np.concatenate(left), independent=wanted.replicas, far_nm=far,
+        )  # fmt: skip
+    return out
+
+
+def _evaluated(
+    x_nm: FloatArray, total: FloatArray, parts: FloatArray, units: npt.NDArray[np.intp],
+    edges_nm: FloatArray, charge_e: float, applied_V_per_nm: float, *, unit: str,
+    residual: FloatArray, independent: int, far_nm: float, fewest: int = 1,
+) -> FieldBarrier:  # fmt: skip
+    push = charge_e * applied_V_per_nm * KJ
+    profile = mean_force(
+        x_nm, total + push, dict(zip(PARTS, parts, strict=True)), edges_nm,
+        units=units, unit=unit, fewest=fewest,
+    )  # fmt: skip
+    on_its_way, span = (
+        barrier(profile, charge_e=charge_e, field_V_per_nm=applied_V_per_nm, towards=towards)
+        for towards in (int(np.sign(push)) or None, None)
+    )
+    rms = float(np.sqrt((residual**2).mean()))
+    return FieldBarrier(applied_V_per_nm, profile, on_its_way, span, rms, independent, far_nm)
+
+
+class Free(NamedTuple):
+    """What free chlorides tell at one field: ``found`` is None where it is too little."""
+
+    frames: int
+    visits: int
+    found: FieldBarrier | None
+    why_not: str
+
+
+def from_visits(profile: Profile, *, every: int = 10) -> dict[float, Free]:
+    """Mean forces on free chlorides in the pore, from kept runs at constant field.
+
+    Parameters
+    ----------
+    profile
+        Its protocols with a constant waveform are searched for kept trajectories.
+    every
+        Use one in so many of an ion's frames in the pore.
+
+    Returns
+    -------
+    dict of float to Free
+        By field; empty if no trajectory was kept or no ion was in the pore.
+    """
+    directories: list[Path] = []
+    for name, protocol in profile.protocols.items():
+        if protocol.waveform.kind == "constant":
+            try:
+                records = ensemble.open_runs(profile, name)
+            except MissingInputError:
+                continue
+            directories += [path for record in records for path in record.path]
+    with tempfile.TemporaryDirectory() as scratch:
+        found = windows.free_visits(
+            profile, dict.fromkeys(directories), scratch=Path(scratch), every=every
+        )
+    charge, half = chloride_charge(profile), profile.run.pore_half_length_nm
+    out = {}
+    for applied, visits in sorted(found.items()):
+        forces, count = visits.forces, int(visits.visit.max()) + 1
+        field = float(f"{applied / profile.field_scale:.6g}")
+        try:
+            one = _evaluated(
+                forces.position_nm[:, 0], forces.total, forces.parts, visits.visit,
+                np.linspace(-half, half, BINS_OF_VISITS + 1), charge, applied, unit="visits",
+                residual=forces.residual, independent=count, fewest=10,
+                far_nm=float(np.hypot(*forces.position_nm[:, 1:].T).max()),
+            )  # fmt: skip
+        except MeasureError as error:
+            out[field] = Free(len(forces.total), count, None, str(error))
+        else:
+            out[field] = Free(len(forces.total), count, one, "")
+    return out
+
+
+# --- for the page -----------------------------------------------------------------------
+
+
+def available(profile: Profile) -> tuple[dict[float, FieldBarrier], str]:
+    """Barriers from the windows that were run, or none and what it takes to have them."""
+    if profile.system.pore == "none":
+        return {}, "a membrane without a pore has no barrier to pass"
+    if profile.windows is None:
+        return {}, (
+            f"profile {profile.name} holds no ion: give it an entry 'windows' (profile reduced "
+            "has one; one window of 10 ps costs as much as 10 ps of any protocol)"
+        )
+    try:
+        return from_windows(profile), ""
+    except MissingInputError as error:
+        return {}, f"{windows.simulated_ns(profile):.3g} ns of windows are not there: {error}"
+
+
+def panels(found: Mapping[float, FieldBarrier]) -> dict[float, ForcePanel]:
+    """What :func:`janus_pore.show.figures.mean_forces` draws."""
+    out = {}
+    for field, one in found.items():
+        x, bands = one.profile.x_nm, one.profile.force_kJ_per_mol_nm
+        parts = {
+            name: Curve.of(x, replace(bands, value=bands.value[k], low=bands.low[k],
+                                      high=bands.high[k]))
+            for k, name in enumerate(one.profile.parts)
+        }  # fmt: skip
+        out[field] = ForcePanel(parts, Curve.of(x, one.profile.total))
+    return out
+
+
+def climbs(found: Mapping[float, FieldBarrier]) -> dict[float, Climb]:
+    """What :func:`janus_pore.show.figures.potentials` draws."""
+    return {
+        field: Climb(
+            Curve.of(one.profile.x_nm, pmf_band(one.profile)),
+            one.span.r_min_nm.value,
+            one.span.r_max_nm.value,
+        )
+        for field, one in found.items()
+    }
+
+
+def tables(
+    found: Mapping[float, FieldBarrier],
+) -> tuple[dict[str, dict[str, Any]], dict[str, FloatArray]]:
+    """Both versions of the published table and this run's spans, and the distances implied.
+
+    Returns
+    -------
+    table, share_nm
+        As :func:`janus_pore.show.figures.barrier_table` takes them.
+    """
+    table = {name: dict(one) for name, one in scorecard.reference("table1.yaml").items()}
+    share = {name: scorecard.implied_distance_nm(name) for name in table}
+    if found:
+        fields = sorted(found)
+        ours = [found[E].span for E in fields]
+        table["this run"] = {
+            "field_V_per_nm": fields,
+            "parts_kJ_per_mol": {name: [b.parts[name].value for b in ours] for name in PARTS},
+            "total_kJ_per_mol": [b.total.value for b in ours],
+        }
+        share["this run"] = np.array([b.distance_nm.value for b in ours])
+    return table, share
+
+
+def rows(found: Mapping[float, FieldBarrier]) -> list[tuple[str, ...]]:
+    """Lines of a table: every version's barriers in kJ/mol, field by field.
+
+    The columns are :data:`COLUMNS`.
+    """
+    out = []
+    for name, one in scorecard.reference("table1.yaml").items():
+        distances = scorecard.implied_distance_nm(name)
+        for k, field in enumerate(one["field_V_per_nm"]):
+            parts = one["parts_kJ_per_mol"]
+            cells = [f"{parts[p][k]:.2f}" if p in parts else "–" for p in PARTS]
+            if "membrane" in parts:
+                cells[PARTS.index("membrane_vdw")] = f"{parts['membrane'][k]:.2f} (both)"
+            total = one["total_kJ_per_mol"][k]
+            share = total - sum(values[k] for values in parts.values())
+            out.append((name, f"{field:g}", *cells, f"{share:.2f}", f"{total:.2f}", "–",
+                        f"{distances[k]:.3f}"))  # fmt: skip
+    for field, ours in sorted(found.items()):
+        for name, b in (("on its way", ours.barrier), ("lowest to highest", ours.span)):
+            estimates = (*(b.parts[p] for p in PARTS), b.field, b.total, b.closure)
+            out.append((f"this run, {name}", f"{field:g}", *(_interval(e, 1) for e in estimates),
+                        _interval(b.distance_nm, 3)))  # fmt: skip
+    return out
+
+
+COLUMNS = (
+    "version", "E (V/nm)", *(p.replace("_", " ").replace("vdw", "van der Waals") for p in PARTS),
+    "applied field", "total", "total − parts − field", "|r2 − r1| (nm)",
+)  # fmt: skip
+"""Columns of :func:`rows`."""
+
+
+def _interval(one: Estimate, digits: int) -> str:
+    text = f"{one.value:.{digits}f}"
+    if one.enough and one.high > one.low:
+        text += f" [{one.low:.{digits}f}, {one.high:.{digits}f}]"
+    return text.replace("-", "−")
+
+
+def basis(profile: Profile, found: Mapping[float, FieldBarrier]) -> str:
+    """What the windows' figures rest on, in one line."""
+    wanted = windows.asked_for(profile)
+    worst = max(one.residual_kJ_per_mol_nm for one in found.values())
+    method = next(iter(found.values())).profile.total.method
+    return (
+        f"{len(wanted.positions_nm)} windows × {wanted.replicas} replicas × "
+        f"{wanted.sample_ps:g} ps after {wanted.equilibrate_ps:g} ps; bands: 95 %, {method}; "
+        f"parts miss the total by {worst:.1g} kJ/mol/nm"
+    )
+
+
+# --- verdicts ---------------------------------------------------------------------------
+
+
+def claims_of_barriers(
+    found: Mapping[float, FieldBarrier], profile: Profile, run: str
+) -> list[scorecard.Row]:
+    """Judge claims 6, against each version of the table, and 7.
+
+    A published barrier is met if the interval lies within RT of it: the table states no
+    uncertainty, and a barrier's effect on a rate cannot be told apart below that. Only
+    replicas count as independent here, whatever the intervals were drawn from.
+    """
+    if not found or profile.system.charge_set != "mosse" or profile.system.pore == "none":
+        return []
+
+    def counted(one: FieldBarrier, what: Estimate) -> Estimate:
+        return replace(what, n_independent=one.independent)
+
+    rt = GAS_CONSTANT_KJ_PER_MOL_K * profile.run.temperature_K
+    out = []
+    for name, table in scorecard.reference("table1.yaml").items():
+        parts: list[scorecard.Part] = []
+        for field, stated in zip(table["field_V_per_nm"], table["total_kJ_per_mol"], strict=True):
+            what = f"barrier at {field:g} V/nm"
+            total = counted(found[field], found[field].barrier.total) if field in found else NOT_RUN
+            parts.append(
+                scorecard.judge(what, total, (stated - rt, stated + rt), profile, unit="kJ/mol")
+            )
+        if any(field in found for field in table["field_V_per_nm"]):
+            out.append(scorecard.row(6, parts, estimator=f"{name} table", run=run))
+    if 0.4 in found and 0.8 in found:
+        out.append(scorecard.row(7, _rise(found[0.4], found[0.8], profile), run=run))
+    return out
+
+
+def _rise(low: FieldBarrier, high: FieldBarrier, profile: Profile) -> Sequence[scorecard.Part]:
+    """The barrier's rise is positive, and no part rises more than the electrostatics of water."""
+    units = min(low.independent, high.independent)
+
+    def change(a: Estimate, b: Estimate) -> Estimate:
+        return Estimate(
+            b.value - a.value, b.low - a.high, b.high - a.low, units,
+            "difference of the intervals' ends",
+        )  # fmt: skip
+
+    changes = {name: change(low.barrier.parts[name], high.barrier.parts[name]) for name in PARTS}
+    water = changes.pop("water_electrostatic")
+    other = max(changes.values(), key=lambda one: one.value)
+    total = change(low.barrier.total, high.barrier.total)
+    parts = (
+        ("rise of the barrier from 0.4 to 0.8 V/nm", total),
+        ("rise of water's electrostatic part", water),
+        ("by how much it exceeds the largest other rise", change(other, water)),
+    )
+    return [
+        scorecard.judge(name, what, (0.0, np.inf), profile, unit="kJ/mol") for name, what in parts
+    ]

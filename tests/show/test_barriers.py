@@ -1,0 +1,266 @@
+"""Barriers from windows whose forces are known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from janus_pore import spec
+from janus_pore.build.system import build_system
+from janus_pore.drive import windows
+from janus_pore.drive.decompose import PARTS, Forces
+from janus_pore.measure.barrier import KJ_PER_MOL_PER_E_V
+from janus_pore.show import barriers, figures, scorecard
+
+WELL_NM = 0.1
+"""Forces of the parts: amplitude times sin(pi x / WELL_NM), and a slope for the membrane."""
+AMPLITUDE = dict(zip(PARTS, (20.0, 200.0, -5.0, -40.0, 1.0, 24.0), strict=True))
+EQUILIBRATE_PS, SAMPLE_PS = 1.0, 4.0
+
+
+def force(part: str, x):
+    return AMPLITUDE[part] * np.sin(np.pi * x / WELL_NM)
+
+
+def profile_with(**changes) -> spec.Profile:
+    entry = {"fields_V_per_nm": [0.4, 0.8], "from_nm": -0.1, "to_nm": 0.1, "spacing_nm": 0.025,
+             "equilibrate_ps": EQUILIBRATE_PS, "sample_ps": SAMPLE_PS, "replicas": 5,
+             **changes}  # fmt: skip
+    demo = spec.load_profile("demo")
+    # the reference box's field, so that the published one is the applied one
+    return demo.model_copy(
+        update={
+            "windows": spec.Windows(**entry),
+            "reference_length_x_nm": demo.system.length_x_nm,
+        }
+    )
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Write windows with known forces, far off while they equilibrate."""
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
+
+    def make(profile: spec.Profile, noise: float = 3.0) -> spec.Profile:
+        build_system(profile.system)
+        wanted = profile.windows
+        assert wanted is not None
+        rng = np.random.default_rng(1)
+        records = []
+        for replica in range(wanted.replicas):
+            for field in wanted.fields_V_per_nm:
+                for x in wanted.positions_nm:
+                    time = np.arange(0, EQUILIBRATE_PS + SAMPLE_PS + 0.01, 0.1)
+                    parts = np.array([force(name, x) + 0 * time for name in PARTS])
+                    # what one replica's surroundings add, and what every frame does
+                    parts += rng.normal(0, noise, (6, 1)) + rng.normal(0, noise, parts.shape)
+                    parts[:, time < EQUILIBRATE_PS - 1e-6] += 1e4
+                    position = np.column_stack([np.full_like(time, x), 0.1 + 0 * time, 0 * time])
+                    data = windows.labelled(Forces(time, position, parts.sum(axis=0), parts))
+                    directory = tmp_path / f"{replica}-{field:g}-{x:g}"
+                    directory.mkdir()
+                    data.to_netcdf(directory / "series.nc")
+                    records.append(windows.WindowRecord(field, field, x, replica, directory))
+        monkeypatch.setattr(windows, "open_windows", lambda _: records)
+        return profile
+
+    return make
+
+
+def expected_span(field: float, windows_nm) -> tuple[float, float, float]:
+    """Positions of minimum and maximum, and the rise between them, on a fine grid.
+
+    The force is that of the windows and linear between them.
+    """
+    x = np.linspace(-0.1, 0.1, 20001)
+    total = np.interp(x, windows_nm, sum(force(name, np.array(windows_nm)) for name in PARTS))
+    total -= field * KJ_PER_MOL_PER_E_V
+    energy = -np.concatenate([[0], np.cumsum((total[1:] + total[:-1]) / 2 * np.diff(x))])
+    return x[energy.argmin()], x[energy.argmax()], np.ptp(energy)
+
+
+def test_known_barriers_are_recovered(made):
+    profile = made(profile_with())
+    found = barriers.from_windows(profile)
+    assert list(found) == [0.4, 0.8]
+    for field, one in found.items():
+        low, high, rise = expected_span(field, profile.windows.positions_nm)
+        span = one.span
+        assert span.r_min_nm.value == pytest.approx(low, abs=0.012)
+        assert span.r_max_nm.value == pytest.approx(high, abs=0.012)
+        assert span.total.value == pytest.approx(rise, rel=0.08)
+        assert span.total.low < rise < span.total.high
+        assert span.total.n_independent == one.independent == 5
+        assert span.closure.value == pytest.approx(0, abs=1e-6)
+        assert span.distance_nm.value == pytest.approx(abs(high - low), abs=0.02)
+        assert one.residual_kJ_per_mol_nm < 1e-9
+        assert one.far_nm == pytest.approx(0.1)
+        # The energy's maximum is in the middle; a Cl- at E > 0 climbs to it from the right.
+        assert one.barrier.r_min_nm.value > one.barrier.r_max_nm.value
+
+
+def test_blocks_give_an_interval_that_no_verdict_rests_on(made):
+    profile = made(profile_with(replicas=1, blocks=4))
+    found = barriers.from_windows(profile)
+    one = found[0.4]
+    assert one.profile.total.n_independent == 4
+    assert "blocks of 1 ps" in one.profile.total.method
+    assert one.independent == 1
+    rows = barriers.claims_of_barriers(found, profile, "windows")
+    assert {r.verdict for r in rows} == {"not enough statistics"}
+
+
+def test_claims_are_judged_against_each_version(made, monkeypatch):
+    profile = made(profile_with(fields_V_per_nm=[0.2, 0.4, 0.6, 0.8]), noise=0.05)
+    found = barriers.from_windows(profile)
+    (six, seven) = barriers.claims_of_barriers(found, profile, "windows")
+    assert (six.id, six.estimator, six.run) == (6, "published table", "windows")
+    assert six.verdict == "not reproduced"
+    assert seven.id == 7
+    assert "rise of water's electrostatic part" in seven.found
+
+    # a table that says what is there
+    table = {"mine": {
+        "field_V_per_nm": list(found),
+        "total_kJ_per_mol": [one.barrier.total.value + 0.5 for one in found.values()],
+    }}  # fmt: skip
+    monkeypatch.setattr(scorecard, "reference", _reference(table))
+    (six, _) = barriers.claims_of_barriers(found, profile, "windows")
+    assert six.verdict == "reproduced"
+    table["mine"]["total_kJ_per_mol"][0] += 5.0
+    (six, _) = barriers.claims_of_barriers(found, profile, "windows")
+    assert six.verdict == "not reproduced"
+    # a field that was not run leaves the claim open
+    del found[0.2]
+    (six, _) = barriers.claims_of_barriers(found, profile, "windows")
+    assert six.verdict == "not enough statistics"
+    assert "barrier at 0.2 V/nm: not determined" in six.found
+
+
+def _reference(table):
+    real = scorecard.reference
+    return lambda name: table if name == "table1.yaml" else real(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({"water_electrostatic": 20.0}, "reproduced"),
+        ({"water_electrostatic": 20.0, "membrane_vdw": 25.0}, "not reproduced"),
+        ({"water_electrostatic": -20.0, "membrane_vdw": 45.0}, "not reproduced"),
+        ({}, "not enough statistics"),
+    ],
+)
+def test_what_makes_the_barrier_rise(made, monkeypatch, change, verdict):
+    profile = made(profile_with(fields_V_per_nm=[0.4]), noise=0.05)
+    one = barriers.from_windows(profile)[0.4]
+    parts = {n: _moved(p, change.get(n, 0.0)) for n, p in one.barrier.parts.items()}
+    risen = one.barrier.__class__(
+        **{**one.barrier.__dict__, "parts": parts,
+           "total": _moved(one.barrier.total, sum(change.values()))}
+    )  # fmt: skip
+    found = {0.4: one, 0.8: one._replace(barrier=risen)}
+    seven = barriers.claims_of_barriers(found, profile, "windows")[-1]
+    assert (seven.id, seven.verdict) == (7, verdict)
+
+
+def _moved(one, by):
+    return one.__class__(one.value + by, one.low + by, one.high + by, one.n_independent, one.method)
+
+
+def test_other_membranes_are_not_judged_by_this_table(made):
+    profile = made(profile_with(fields_V_per_nm=[0.4]))
+    found = barriers.from_windows(profile)
+    other = profile.model_copy(
+        update={"system": profile.system.model_copy(update={"charge_set": "mos2"})}
+    )
+    assert barriers.claims_of_barriers(found, other, "windows") == []
+    assert barriers.claims_of_barriers({}, profile, "windows") == []
+
+
+def test_without_windows_the_page_says_what_they_take(tmp_path, monkeypatch):
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
+    profile = profile_with()
+    build_system(profile.system)
+    found, why = barriers.available(profile)
+    assert found == {}
+    # 2 fields, 9 positions, 5 replicas, 5 ps
+    assert why.startswith("0.45 ns of windows are not there")
+    assert "run_windows" in why
+    found, why = barriers.available(profile.model_copy(update={"windows": None}))
+    assert found == {}
+    assert "entry 'windows'" in why
+    solid = profile.system.model_copy(update={"pore": "none"})
+    assert "without a pore" in barriers.available(profile.model_copy(update={"system": solid}))[1]
+
+
+def test_rows_and_figures_show_all_three(made):
+    profile = made(profile_with())
+    found = barriers.from_windows(profile)
+    rows = barriers.rows(found)
+    assert [len(r) for r in rows] == [len(barriers.COLUMNS)] * (4 + 3 + 2 * 2)
+    assert rows[0][:3] == ("published", "0.2", "13.67")
+    assert rows[0][-1] == "0.083" or rows[0][-1] == "0.084"
+    table, share = barriers.tables(found)
+    assert list(table) == list(share) == ["published", "manuscript", "this run"]
+    ours = table["this run"]
+    for k, field in enumerate(ours["field_V_per_nm"]):
+        parts = sum(values[k] for values in ours["parts_kJ_per_mol"].values())
+        distance = abs(ours["total_kJ_per_mol"][k] - parts) / (field * KJ_PER_MOL_PER_E_V)
+        assert share["this run"][k] == pytest.approx(distance)
+
+    figure = figures.barrier_table(table, share)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == [*table, "distance"]
+    figure = figures.mean_forces(barriers.panels(found))
+    for ax, field in zip(figure.axes, found, strict=True):
+        drawn = {line.get_label(): line for line in ax.lines}
+        x, y = drawn["water electrostatic"].get_data()
+        assert y == pytest.approx(force("water_electrostatic", np.asarray(x)), abs=15)
+        expected = sum(force(n, np.asarray(x)) for n in PARTS) - field * KJ_PER_MOL_PER_E_V
+        assert drawn["total, with the field"].get_ydata() == pytest.approx(expected, abs=25)
+    figure = figures.potentials(barriers.climbs(found))
+    labels = [line.get_label() for line in figure.axes[0].lines]
+    assert "0.4 V/nm" in labels
+    assert "0.8 V/nm" in labels
+    assert "5 replicas" in barriers.basis(profile, found)
+
+
+def test_no_kept_trajectory_means_no_visit(tmp_path, monkeypatch):
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
+    monkeypatch.setenv("GMX", "true")
+    profile = profile_with()
+    build_system(profile.system)
+    monkeypatch.setattr("janus_pore.drive.gromacs.find_gmx", lambda: None)
+    assert barriers.from_visits(profile) == {}
+
+
+@pytest.mark.parametrize("enough", [True, False])
+def test_visits_are_counted_and_few_are_not_a_profile(made, monkeypatch, enough):
+    profile = made(profile_with(fields_V_per_nm=[0.4]))
+    rng = np.random.default_rng(2)
+    n = 2000 if enough else 12
+    x = rng.uniform(-0.28, 0.28, n)
+    parts = np.array([force(name, x) for name in PARTS]) + rng.normal(0, 3, (6, n))
+    forces = Forces(np.arange(n) * 1.0, np.column_stack([x, 0 * x, 0 * x]), parts.sum(axis=0),
+                    parts)  # fmt: skip
+    visits = windows.Visits(0.4, forces, np.arange(n) * 6 // n)
+    monkeypatch.setattr(windows, "free_visits", lambda *_, **__: {0.4: visits})
+    found = barriers.from_visits(profile)
+    assert list(found) == [0.4]
+    assert (found[0.4].frames, found[0.4].visits) == (n, 6)
+    if enough:
+        one = found[0.4].found
+        assert one is not None
+        assert one.profile.total.n_independent == 6
+        assert len(one.profile.x_nm) == barriers.BINS_OF_VISITS
+    else:
+        assert found[0.4].found is None
+        assert "sample longer" in found[0.4].why_not
+
+
+def test_series_of_a_window_round_trips(made, tmp_path):
+    made(profile_with(fields_V_per_nm=[0.4]))
+    with xr.open_dataset(next(tmp_path.glob("0-0.4-*")) / "series.nc") as data:
+        assert data["part"].values.tolist() == list(PARTS)
+        assert data["total"].attrs["units"] == "kJ/mol/nm"
