@@ -431,7 +431,8 @@ def _plain(error: Any) -> str:
     if error["type"] == "value_error":
         return f"{where}: {message}" if where else message
     hint = ""
-    if where.endswith("_V_per_nm") and isinstance(value, int | float) and math.isfinite(value):
+    field = re.search(r"_V_per_nm(\.\d+)?$", where)
+    if field and isinstance(value, int | float) and math.isfinite(value):
         hint = (
             f" (allowed: -{FIELD_LIMIT_V_PER_NM:g} to {FIELD_LIMIT_V_PER_NM:g} V/nm; "
             "1 V/nm = 1000 mV/nm = 1000 MV/m)"

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import json
 import logging
-import platform
-import signal
-import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from .. import paths
-from ..build.system import BuiltSystem, open_system
+from ..build.system import BuiltSystem, build_system, open_system
 from ..errors import MeasureError, MissingInputError, RunError
-from ..spec import Constant, Profile, Protocol, RunSpec, SystemSpec, Waveform, key
+from ..spec import Constant, Profile, Protocol, RunSpec, SystemSpec, Waveform
 from . import gromacs, segments
 from .field import FloatArray
-from .segments import Claim, Engine, Segment
+from .segments import Engine, Segment
+from .workers import calibrate, execute, layout_for, stopping
 
 log = logging.getLogger("janus_pore")
 
 EQUILIBRIUM_FRAME_PS = 0.5
-
-CALIBRATION_PAYS = 5e8
-"""Atoms times steps from which the few seconds of a calibration are worth it: some
-minutes of one thread."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +61,7 @@ class Tree:
     snapshots: list[list[Segment]]
     ways: dict[int, dict[str, list[Segment]]]
     whole: dict[Path, dict[str, Any]]
+    atoms: int = 0
 
     def equilibration(self) -> list[Segment]:
         """Segments up to the last snapshot, parents first."""
@@ -101,7 +88,9 @@ class Tree:
             while parent is not None and parent.dir not in out and not self._continues(parent):
                 out = {parent.dir: parent, **out}
                 parent = parent.parent
-        return sorted(out.values(), key=lambda s: len(list(_with_ancestors(s))))
+        depth = {s.dir: sum(1 for _ in _with_ancestors(s)) for s in out.values()}
+        return sorted(out.values(), key=lambda s: (-1 if s.replica is None else s.replica,
+                                                   depth[s.dir]))  # fmt: skip
 
     def _continues(self, segment: Segment) -> bool:
         try:
@@ -114,15 +103,22 @@ class Tree:
 
 def tree(
     built: BuiltSystem, run: RunSpec, histories: Mapping[str, tuple[segments.Piece, ...]],
-    *, replicas: int, frame_ps: float,
+    *, replicas: int, frame_ps: float, planned: Iterable[Segment] = (),
 ) -> Tree:  # fmt: skip
-    """The segments that drive replicas 0 .. n - 1 with each history, cut as is cheapest."""
+    """The segments that drive replicas 0 .. n - 1 with each history, cut as is cheapest.
+
+    ``planned`` segments are taken to be on disk already.
+    """
     stamp = segments.reduction_stamp(built, run)
     dt_ps = run.dt_fs / 1000
     chunk = segments.steps_of(run.chunk_ps, run, "chunk_ps")
     start = segments.start_segment(built, run)
+    as_if: dict[Path, dict[str, dict[str, Any]]] = {}
+    for segment in planned:
+        as_if.setdefault(segment.dir.parent, {})[segment.key] = segments.outline(segment)
     coarse = max(1, round(EQUILIBRIUM_FRAME_PS / dt_ps))
     known = segments.known_segments(start.dir.parent, frame_steps=coarse, stamp=stamp)
+    known |= as_if.get(start.dir.parent, {})
     whole = {start.dir.parent / name: manifest for name, manifest in known.items()}
     first = segments.steps_of(run.equilibration_ps, run, "equilibration_ps")
     spacing = segments.steps_of(run.replica_spacing_ps, run, "replica_spacing_ps")
@@ -134,11 +130,13 @@ def tree(
     for replica in range(replicas):
         root = segments.settle_segment(built, run, snapshots[replica][-1], replica)
         known = segments.known_segments(root.dir.parent, frame_steps=fine, stamp=stamp)
+        known |= as_if.get(root.dir.parent, {})
         whole |= {root.dir.parent / name: manifest for name, manifest in known.items()}
         ways[replica] = segments.grow(
             root, histories, frame_steps=fine, chunk_steps=chunk, known=known
         )
-    return Tree(snapshots, ways, whole)
+    atoms = max(stop for _, stop in built.manifest["atoms"].values())
+    return Tree(snapshots, ways, whole, atoms)
 
 
 def _with_ancestors(segment: Segment) -> Iterator[Segment]:
@@ -161,10 +159,12 @@ def _histories(
     }
 
 
-def _protocol_tree(built: BuiltSystem, profile: Profile, protocol: Protocol) -> Tree:
+def _protocol_tree(
+    built: BuiltSystem, profile: Profile, protocol: Protocol, planned: Iterable[Segment] = ()
+) -> Tree:
     return tree(
         built, profile.run, _histories(profile, protocol)[1],
-        replicas=protocol.replicas, frame_ps=protocol.frame_ps,
+        replicas=protocol.replicas, frame_ps=protocol.frame_ps, planned=planned,
     )  # fmt: skip
 
 
@@ -217,9 +217,9 @@ def run_protocol(
     profile = _with_system(profile, system)
     protocol = profile.protocol(name)
     built = open_system(profile.system)
-    engine = _engine(profile, built, keep_trajectory)
-    with _stopping(engine.stop, walltime_h):
-        _complete(engine, lambda: _protocol_tree(built, profile, protocol), name, workers, progress)
+    engine = engine_for(profile, built, keep_trajectory)
+    with stopping(engine.stop, walltime_h):
+        complete(engine, lambda: _protocol_tree(built, profile, protocol), name, workers, progress)
     return open_runs(profile, name)
 
 
@@ -246,17 +246,17 @@ def equilibrate(
     """
     profile = _with_system(profile, system)
     built = open_system(profile.system)
-    engine = _engine(profile, built, keep_trajectory=False)
-    with _stopping(engine.stop, walltime_h):
-        _complete(
+    engine = engine_for(profile, built, keep_trajectory=False)
+    with stopping(engine.stop, walltime_h):
+        complete(
             engine, lambda: tree(built, profile.run, {}, replicas=replicas, frame_ps=1.0),
             "equilibration", 1, progress,
         )  # fmt: skip
     return open_equilibration(profile, replicas=replicas)
 
 
-def _complete(
-    engine: Engine, plan: Callable[[], Tree], what: str, workers: int | None, progress: bool
+def complete(
+    engine: Engine, grown: Callable[[], Tree], what: str, workers: int | None, progress: bool
 ) -> None:
     """Run what a tree lacks until it lacks nothing.
 
@@ -268,88 +268,162 @@ def _complete(
     """
     if missed := gromacs.missed_gpu(engine.gmx):
         engine.say(missed)
-    needed = plan()
+    needed = grown()
     # Seconds of work, always on one thread, so that all that follows begins alike.
     start = [s for s in needed.equilibration() if s.kind == "start"]
-    _execute(engine, needed.pending(start), "preparation", gromacs.Layout(1, 1), progress)
-    alone = _layout(engine, start[0], needed.equilibration(), 1, 1)
-    while pending := (needed := plan()).pending(needed.equilibration()):
-        _execute(engine, pending, "equilibration", alone, progress)
+    execute(engine, needed.pending(start), "preparation", gromacs.Layout(1, 1), progress)
+    alone = layout_for(engine, start[0], needed.equilibration(), 1, 1)
+    while pending := (needed := grown()).pending(needed.equilibration()):
+        execute(engine, pending, "equilibration", alone, progress)
     ends = sum(len(ways) for ways in needed.ways.values())
-    layout = _layout(engine, start[0], needed.drive(), ends, workers)
-    while pending := (needed := plan()).pending(needed.drive()):
-        _execute(engine, pending, what, layout, progress)
+    layout = layout_for(engine, start[0], needed.drive(), ends, workers)
+    while pending := (needed := grown()).pending(needed.drive()):
+        execute(engine, pending, what, layout, progress)
 
 
-def _layout(
-    engine: Engine, start: Segment, chosen: Sequence[Segment], replicas: int, workers: int | None
-) -> gromacs.Layout:
-    """How to run so many replicas at once: as told, as measured, or, for little work, so."""
-    candidates = gromacs.layouts(engine.gmx)
-    if replicas > 1 and workers:
-        workers, gpus = min(workers, replicas), candidates[0].gpus
-        return gromacs.Layout(workers, gromacs.cores() // workers or 1, gpus)
-    work = sum(s.steps for s in chosen) * max(
-        stop for _, stop in engine.system.manifest["atoms"].values()
-    )
-    if work < CALIBRATION_PAYS and not _calibration_file(engine).exists():
-        few, gpus = min(candidates[0].workers, max(1, replicas)), candidates[0].gpus
-        return gromacs.Layout(few, gromacs.cores() // few or 1 if gpus else 1, gpus)
-    return gromacs.best_layout(calibrate(engine, start), max(1, replicas))
+# --- planning ---------------------------------------------------------------------------
+
+SEGMENT_BYTES = 32_000
+"""What a segment keeps besides its checkpoint: series, energies, manifest."""
+ATOM_BYTES = 25.4
+"""A checkpoint's, for each atom."""
+FRAME_BYTES = 45.0
+"""A series', for each frame."""
 
 
-def calibrate(engine: Engine, start: Segment, *, again: bool = False) -> list[gromacs.Layout]:
-    """Speed of every layout on this machine with this system, measured once and kept.
+@dataclass(frozen=True)
+class Cost:
+    """What one stage of a profile costs on this machine.
 
-    Some two seconds of dynamics for each layout, from the state after minimisation. The
-    result lies in the user's cache; ``again`` measures anew.
+    ``segments`` and ``ns`` are what is still to be run, ``ns_tree`` what the stage holds
+    in all and ``ns_alone`` what it would hold if every run had been made on its own.
+    ``hours`` is None where nothing was measured.
     """
-    file = _calibration_file(engine)
-    if not again:
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            return [gromacs.Layout(**x) for x in json.loads(file.read_text(encoding="utf-8"))]
-    atoms = max(stop for _, stop in engine.system.manifest["atoms"].values())
-    built = engine.system
-    options = {
-        **gromacs.physics_options(built.spec, engine.run),
-        **gromacs.list_options(built.spec),
-        **gromacs.output_options(0, 1000 * gromacs.STRIDE),
-        "nsteps": str(start.steps + max(200, 5_000_000 // atoms)),
-        "tinit": f"{start.start_ps:.10g}",
-    }
-    with tempfile.TemporaryDirectory() as scratch:
-        here = Path(scratch)
-        tpr = gromacs.grompp(
-            engine.gmx, options, conf=built.gro, top=built.top, ndx=built.ndx,
-            tpr=here / "calibration.tpr",
-        )  # fmt: skip
-        measured = [
-            gromacs.time_layout(
-                engine.gmx, engine.run, layout, tpr=tpr, state=start.dir / "state.cpt",
-                scratch=here, stop=engine.stop,
-            )
-            for layout in gromacs.layouts(engine.gmx)
-        ]  # fmt: skip
-    if engine.stop.reason is None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps([asdict(x) for x in measured], indent=1), encoding="utf-8")
-    return measured
+
+    stage: str
+    figure: str
+    runs: int
+    segments: int
+    ns: float
+    ns_tree: float
+    ns_alone: float
+    hours: float | None
+    storage_MB: float
 
 
-def _calibration_file(engine: Engine) -> Path:
-    hardware = (platform.processor(), platform.machine(), gromacs.cores(), gromacs.machine_gpus())
-    name = key(
-        engine.gmx.report, hardware, engine.system.manifest["atoms"],
-        gromacs.physics_options(engine.system.spec, engine.run),
+def plan(
+    profile: Profile, names: Sequence[str] | None = None, *, measure: bool = True
+) -> list[Cost]:
+    """What protocols would cost, one after the other, each after those before it.
+
+    Parameters
+    ----------
+    profile
+        The profile; its system is built if it is not there.
+    names
+        Protocols in the order of running; by default all of the profile.
+    measure
+        Run the short calibration (and the preparation that it starts from) for the hours.
+
+    Returns
+    -------
+    list of Cost
+        The equilibration for all replicas, then the protocols.
+    """
+    built = build_system(profile.system)
+    chosen = [profile.protocol(n) for n in names or profile.protocols]
+    most = max(p.replicas for p in chosen)
+    rest = tree(built, profile.run, {}, replicas=most, frame_ps=1.0)
+    start = rest.equilibration()[0]
+    measured: list[gromacs.Layout] = []
+    if measure:
+        engine = engine_for(profile, built, keep_trajectory=False)
+        with stopping(engine.stop, None):
+            execute(engine, rest.pending([start]), "preparation", gromacs.Layout(1, 1), False)
+            measured = calibrate(engine, start)
+    planned = _unique(rest.equilibration())
+    costs = [_cost("equilibration", "", rest, rest.equilibration(), 1, measured)]
+    for name, protocol in zip(names or profile.protocols, chosen, strict=True):
+        needed = _protocol_tree(built, profile, protocol, planned)
+        runs = sum(len(ways) for ways in needed.ways.values())
+        new = [s for s in needed.drive() if s.dir not in {p.dir for p in planned}]
+        costs.append(_cost(name, protocol.figure, needed, new, runs, measured))
+        planned += new
+    return costs
+
+
+def _cost(
+    stage: str, figure: str, needed: Tree, chosen: Sequence[Segment], runs: int,
+    measured: Sequence[gromacs.Layout],
+) -> Cost:  # fmt: skip
+    pending = [s for s in chosen if s.dir not in needed.whole]
+    ns = sum(s.duration_ps for s in pending) / 1000
+    hours = None
+    if measured:
+        layout = gromacs.best_layout(measured, runs)
+        at_once = min(runs, layout.workers)
+        if layout.ns_per_day:
+            startup = len(pending) * (layout.startup_s or 0.0)
+            hours = (ns / layout.ns_per_day * 24 + startup / 3600) / at_once
+    ways = [way for ways in needed.ways.values() for way in ways.values()] or needed.snapshots[-1:]
+    everything = needed.drive() if needed.drive() else needed.equilibration()
+    atoms = needed.atoms
+    return Cost(
+        stage=stage,
+        figure=figure,
+        runs=runs,
+        segments=len(pending),
+        ns=round(ns, 6),
+        ns_tree=round(sum(s.duration_ps for s in everything) / 1000, 6),
+        ns_alone=round(sum(s.duration_ps for way in ways for s in way) / 1000, 6),
+        hours=hours,
+        storage_MB=1e-6 * sum(
+            SEGMENT_BYTES + ATOM_BYTES * atoms + FRAME_BYTES * s.steps / max(1, s.frame_steps)
+            for s in pending
+        ),
     )  # fmt: skip
-    return paths.cache_dir() / "calibration" / f"{name}.json"
+
+
+def plan_table(costs: Sequence[Cost]) -> str:
+    """A plan as lines of text, with the sum at the end."""
+    head = ("stage", "figure", "runs", "segments", "ns", "shared", "hours", "MB kept")
+    rows = [head]
+    for c in [*costs, _total(costs)]:
+        saved = f"{1 - c.ns_tree / c.ns_alone:.0%}" if c.ns_alone > c.ns_tree else "-"
+        hours = "?" if c.hours is None else f"{c.hours:.2f}"
+        rows.append((c.stage, c.figure, str(c.runs), str(c.segments), f"{c.ns:.3f}", saved,
+                     hours, f"{c.storage_MB:.1f}"))  # fmt: skip
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = [
+        "  ".join(
+            word.ljust(w) if i < 2 else word.rjust(w)
+            for i, (word, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _total(costs: Sequence[Cost]) -> Cost:
+    hours = [c.hours for c in costs]
+    return Cost(
+        stage="total",
+        figure="",
+        runs=sum(c.runs for c in costs[1:]),
+        segments=sum(c.segments for c in costs),
+        ns=sum(c.ns for c in costs),
+        ns_tree=sum(c.ns_tree for c in costs),
+        ns_alone=sum(c.ns_alone for c in costs),
+        hours=None if None in hours else sum(h for h in hours if h is not None),
+        storage_MB=sum(c.storage_MB for c in costs),
+    )
 
 
 def _with_system(profile: Profile, system: SystemSpec | None) -> Profile:
     return profile if system is None else profile.model_copy(update={"system": system})
 
 
-def _engine(profile: Profile, built: BuiltSystem, keep_trajectory: bool) -> Engine:
+def engine_for(profile: Profile, built: BuiltSystem, keep_trajectory: bool) -> Engine:
     gmx = gromacs.find_gmx()
 
     def reduce(segment: Segment, xtc: Path, target: Path) -> None:
@@ -375,174 +449,6 @@ def _engine(profile: Profile, built: BuiltSystem, keep_trajectory: bool) -> Engi
             raise RunError(str(error)) from error
 
     return Engine(built, profile.run, gmx, reduce, keep_trajectory=keep_trajectory)
-
-
-def _execute(
-    engine: Engine, pending: Sequence[Segment], what: str, layout: gromacs.Layout, progress: bool
-) -> None:
-    """Make segments, parents before children, several at once."""
-    if not pending:
-        return
-    workers = layout.workers
-    slots = list(range(workers))
-    waiting = {s.dir: s for s in pending}
-    failed: dict[Path, BaseException] = {}
-    running: dict[Future[Claim | None], tuple[Segment, int]] = {}
-    finishing: dict[Future[None], Segment] = {}
-    done: set[Path] = set()
-    with (
-        _Progress(pending, what, progress) as bar,
-        ThreadPoolExecutor(workers, "mdrun") as pool,
-        ThreadPoolExecutor(1, "reduce") as reducer,
-    ):
-
-        def ready(segment: Segment) -> bool:
-            return segment.parent is None or (
-                segment.parent.dir not in waiting
-                and segment.parent.dir not in failed
-                and all(segment.parent is not s for s, _ in running.values())
-            )
-
-        while waiting or running or finishing:
-            # Bounded disk: no more trajectories wait for their reduction than are written.
-            room = len(finishing) <= workers
-            if engine.stop.reason is None and room:
-                for segment in [s for s in waiting.values() if ready(s)][: len(slots)]:
-                    del waiting[segment.dir]
-                    slot = slots.pop(0)
-                    flags = layout.flags(engine.gmx, engine.run, slot)
-                    running[pool.submit(_simulate, engine, segment, flags)] = (segment, slot)
-            if not running and not finishing:
-                break
-            live: list[Future[Any]] = [*running, *finishing]
-            ended, _ = wait(live, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in ended:
-                if future in finishing:
-                    segment = finishing.pop(future)
-                    if error := future.exception():
-                        failed[segment.dir] = error
-                    else:
-                        done.add(segment.dir)
-                    continue
-                segment, slot = running.pop(future)
-                slots.append(slot)
-                if error := future.exception():
-                    failed[segment.dir] = error
-                elif held := future.result():
-                    finishing[reducer.submit(_finish, engine, held)] = segment
-            bar.show([s for s, _ in running.values()], waiting.values(), failed)
-    texts = [f"segment {path}: {error}" for path, error in failed.items()]
-    if engine.stop.reason is not None:
-        raise RunError(
-            f"{what} was stopped ({engine.stop.reason}); {len(done)} of {len(pending)} segments "
-            "were finished and the others keep their checkpoints: the same command continues"
-            + "".join(f"\n{text}" for text in texts)
-        )
-    if failed:
-        skipped = len(pending) - len(done) - len(failed)
-        raise RunError(
-            f"{what}: {len(failed)} of {len(pending)} segments failed"
-            + (f", and {skipped} that follow them were not run" if skipped else "")
-            + f"; the other {len(done)} are finished.\n"
-            + "\n".join(texts)
-        ) from next(iter(failed.values()))
-
-
-def _simulate(engine: Engine, segment: Segment, flags: list[str]) -> Claim | None:
-    """Dynamics of one segment; the claim on it if it was finished, None if stopped."""
-    held = segments.claim(engine, segment)
-    if held is None:
-        return None
-    try:
-        if held.whole or segments.simulate(engine, held, flags):
-            return held
-    except BaseException:
-        held.release()
-        raise
-    held.release()
-    return None
-
-
-def _finish(engine: Engine, held: Claim) -> None:
-    try:
-        if not held.whole:
-            segments.finish(engine, held)
-    finally:
-        held.release()
-
-
-@contextlib.contextmanager
-def _stopping(stop: gromacs.Stop, walltime_h: float | None) -> Iterator[None]:
-    """SIGINT, SIGTERM and a walltime limit end all mdruns with a checkpoint."""
-
-    def request(number: int, _: object) -> None:
-        stop.request(f"signal {signal.Signals(number).name}")
-        signal.signal(number, before[number])
-
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, request)
-    timer = None
-    if walltime_h is not None:
-        timer = threading.Timer(
-            walltime_h * 3600, stop.request, [f"walltime limit of {walltime_h:g} h"]
-        )
-        timer.daemon = True
-        timer.start()
-    try:
-        yield
-    finally:
-        if timer is not None:
-            timer.cancel()
-        for signal_number, handler in before.items():
-            signal.signal(signal_number, handler)
-
-
-class _Progress:
-    """One line: ns done and in all, ns/day, time left, replicas done."""
-
-    def __init__(self, pending: Sequence[Segment], what: str, show: bool) -> None:
-        self.steps = {s.dir: s for s in pending}
-        self.total_ns = sum(s.duration_ps for s in pending) / 1000
-        self.replicas = {s.replica for s in pending} - {None}
-        self.began = time.monotonic()
-        live = sys.stdout.isatty()
-        self.bar = tqdm(
-            total=self.total_ns, desc=what, file=sys.stdout, disable=not show, ncols=100,
-            mininterval=0.5 if live else 10.0, ascii=not live, leave=True,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.3f}/{total:.3f} ns{postfix}",
-        )  # fmt: skip
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.refresh()
-        self.bar.close()
-
-    def show(
-        self, running: Iterable[Segment], waiting: Iterable[Segment], failed: Iterable[Path]
-    ) -> None:
-        """Bring the line up to date."""
-        running, waiting = list(running), list(waiting)
-        left = sum(s.duration_ps for s in waiting)
-        for segment in running:
-            step = gromacs.current_step(segment.partial)
-            at = (step or 0) - segment.offset_steps - segment.start_step
-            left += segment.duration_ps - min(max(at, 0), segment.steps) * segment.dt_ps
-        done_ns = self.total_ns - left / 1000
-        rate = done_ns / (time.monotonic() - self.began)
-        busy = {s.replica for s in itertools.chain(running, waiting)}
-        parts = [f"{rate * 86400:.1f} ns/day"]
-        if rate > 0:
-            parts.append(f"{tqdm.format_interval(left / 1000 / rate)} left")
-        if self.replicas:
-            parts.append(f"replicas {len(self.replicas - busy)}/{len(self.replicas)}")
-        if failed := list(failed):
-            parts.append(f"{len(failed)} failed")
-        self.bar.set_postfix_str(", ".join(parts), refresh=False)
-        self.bar.update(max(0.0, done_ns - self.bar.n))
 
 
 # --- finding ----------------------------------------------------------------------------

@@ -182,7 +182,7 @@ def _probe(path: Path) -> Gmx:
     found = re.search(r"^GROMACS version:\s*(\d{4})(?:\.(\d+))?", done.stdout, re.MULTILINE)
     version = (int(found.group(1)), int(found.group(2) or 0)) if found else (0, 0)
     if version < MINIMUM_VERSION:
-        said = re.search(r"version:?\s*(.+)", done.stdout)
+        said = re.search(r"version:?\s*(.+)", done.stdout, re.IGNORECASE)
         raise GromacsError(
             f"{path} is GROMACS {said.group(1).strip() if said else 'of unknown version'}; "
             f"{MINIMUM_VERSION[0]} or later is needed: run 'make gromacs' or set GMX to a newer one"
@@ -546,21 +546,24 @@ def layouts(gmx: Gmx) -> list[Layout]:
 
 
 def time_layout(
-    gmx: Gmx, run: RunSpec, layout: Layout, *, tpr: Path, state: Path, scratch: Path, stop: Stop
+    gmx: Gmx, run: RunSpec, layout: Layout, *, tpr: Path, scratch: Path, stop: Stop
 ) -> Layout:
-    """Run a short simulation in every slot of a layout at once and note their speed."""
+    """Run a short simulation in every slot of a layout at once and note their speed.
+
+    Raises
+    ------
+    GromacsError
+        If it fails, for lack of memory on a GPU, say.
+    """
     speeds, outside = [], []
 
     def one(slot: int) -> None:
         cwd = scratch / f"{layout.workers}x{layout.threads}-{slot}"
         cwd.mkdir()
-        arguments: list[str | Path] = ["-s", tpr, "-cpi", state, "-deffnm", "md", "-noappend",
+        arguments: list[str | Path] = ["-s", tpr, "-deffnm", "md",
             "-nstlist", str(STRIDE), *layout.flags(gmx, run, slot)]  # fmt: skip
         began = time.monotonic()
-        try:
-            mdrun(gmx, arguments, cwd=cwd, stop=stop)
-        except GromacsError:  # too many for the GPU's memory, say
-            return
+        mdrun(gmx, arguments, cwd=cwd, stop=stop)
         whole = time.monotonic() - began
         log = latest_log(cwd)
         used = hardware_used(log.read_text(errors="replace") if log else "")

@@ -346,6 +346,15 @@ def grow(
     return out
 
 
+def outline(segment: Segment) -> dict[str, Any]:
+    """The part of a segment's manifest that :func:`grow` goes by."""
+    return {
+        "start_step": segment.start_step,
+        "end_step": segment.end_step,
+        "root": root_of(segment).key,
+    }
+
+
 # --- what is on disk --------------------------------------------------------------------
 
 
@@ -845,7 +854,7 @@ def segment_manifest(engine: Engine, segment: Segment, done: Mapping[str, Any]) 
         "kind": "segment",
         "kind_of_run": segment.kind,
         "key": segment.key,
-        "root": _root(segment).key,
+        **outline(segment),
         "parent": segment.parent.key if segment.parent else None,
         "system_key": engine.system.manifest["key"],
         "replica": segment.replica,
@@ -860,8 +869,6 @@ def segment_manifest(engine: Engine, segment: Segment, done: Mapping[str, Any]) 
         "history": segment.history,
         "start_ps": round(segment.start_ps, 9),
         "duration_ps": round(segment.duration_ps, 9),
-        "start_step": segment.start_step,
-        "end_step": segment.end_step,
         "frame_ps": round(segment.frame_steps * segment.dt_ps, 9),
         "frame_steps": segment.frame_steps,
         "stamp": reduction_stamp(engine.system, engine.run),
@@ -873,7 +880,8 @@ def segment_manifest(engine: Engine, segment: Segment, done: Mapping[str, Any]) 
     }
 
 
-def _root(segment: Segment) -> Segment:
+def root_of(segment: Segment) -> Segment:
+    """The start or settle segment that a segment's tree grows from."""
     while segment.kind not in FRESH and segment.parent is not None:
         segment = segment.parent
     return segment

@@ -33,6 +33,7 @@ from ..spec import Profile, SystemSpec, Windows, key, replica_seed
 from . import ensemble, gromacs, segments
 from .decompose import PARTS, FloatArray, Forces, chlorides_in_pore, decompose, write_frames
 from .segments import Engine, Segment
+from .workers import stopping
 
 IntArray = npt.NDArray[np.intp]
 
@@ -165,8 +166,8 @@ def run_windows(
     asked_for(profile)
     built = open_system(profile.system)
     engine = _engine(profile, built)
-    with ensemble._stopping(engine.stop, walltime_h):
-        ensemble._complete(engine, lambda: tree(built, profile)[0], "windows", workers, progress)
+    with stopping(engine.stop, walltime_h):
+        ensemble.complete(engine, lambda: tree(built, profile)[0], "windows", workers, progress)
     return open_windows(profile)
 
 
@@ -192,7 +193,7 @@ def open_windows(profile: Profile) -> list[WindowRecord]:
 
 
 def _engine(profile: Profile, built: BuiltSystem) -> Engine:
-    engine = ensemble._engine(profile, built, keep_trajectory=False)
+    engine = ensemble.engine_for(profile, built, keep_trajectory=False)
     drive_reduce = engine.reduce
 
     def reduce(segment: Segment, xtc: Path, target: Path) -> None:

@@ -1,0 +1,97 @@
+"""``python -m janus_pore.drive``: plan and run protocols, or any field from a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import paths
+from ..build.system import build_system
+from ..errors import JanusPoreError
+from ..spec import Profile, Protocol, load_profile, validated
+from . import ensemble, field
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 1 if it fails, with the reason on stderr."""
+    options = _parser().parse_args(arguments)
+    try:
+        profile = load_profile(
+            options.profile, {"system.pore": options.pore, "system.charge_set": options.charge_set}
+        )
+        options.do(profile, options)
+    except JanusPoreError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _plan(profile: Profile, options: argparse.Namespace) -> None:
+    print(ensemble.plan_table(ensemble.plan(profile, options.protocol or None)))
+
+
+def _run(profile: Profile, options: argparse.Namespace) -> None:
+    build_system(profile.system)
+    for name in options.protocol or profile.protocols:
+        ensemble.run_protocol(profile, name, workers=options.workers, walltime_h=options.walltime_h)
+
+
+def _wave(profile: Profile, options: argparse.Namespace) -> None:
+    wave = field.read_sampled(options.file, options.step_ps)
+    name = options.file.stem
+    protocol = Protocol(waveform=wave, replicas=options.replicas, frame_ps=options.frame_ps)
+    profile = validated(
+        Profile, {**profile.model_dump(), "protocols": {name: protocol.model_dump()}}, name
+    )
+    print(
+        f"{options.file}: {field.duration_ps(wave):g} ps in steps of {wave.step_ps:g} ps, "
+        f"{len(field.segments(wave))} constant pieces, at most "
+        f"{field.sampling_error(wave):.3g} V/nm from the file; fields are applied times "
+        f"{profile.field_scale:g} for the voltage of a {profile.reference_length_x_nm:g} nm box"
+    )
+    build_system(profile.system)
+    records = ensemble.run_protocol(
+        profile, name, workers=options.workers, walltime_h=options.walltime_h
+    )
+    # What was run is handed down to the next storey.
+    from ..measure import series
+
+    folder = options.output or paths.results_dir() / profile.name
+    for record in records:
+        whole = series.concatenate(list(record.series))
+        print(series.write(whole, folder / f"{name}-r{record.replica:03d}.nc"))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m janus_pore.drive", description=__doc__)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("profile", help="tiny, demo, reduced, paper or a YAML file")
+    shared.add_argument("--pore", help="another pore than the profile's")
+    shared.add_argument("--charge-set", help="another charge set than the profile's")
+    running = argparse.ArgumentParser(add_help=False)
+    running.add_argument("--workers", type=int, help="replicas at once; default: as calibrated")
+    running.add_argument("--walltime-h", type=float, help="stop cleanly after this time")
+    commands = parser.add_subparsers(required=True)
+
+    command = commands.add_parser("plan", parents=[shared], help="ns, hours and storage")
+    command.add_argument("protocol", nargs="*", help="default: all")
+    command.set_defaults(do=_plan)
+
+    command = commands.add_parser("run", parents=[shared, running], help="run protocols")
+    command.add_argument("protocol", nargs="*", help="default: all")
+    command.set_defaults(do=_run)
+
+    command = commands.add_parser("wave", parents=[shared, running], help="run a field from a file")
+    command.add_argument("file", type=Path, help="two columns: time in ps, field in V/nm")
+    command.add_argument("--step-ps", type=float, help="constant pieces; default: as in the file")
+    command.add_argument("--replicas", type=int, default=1)
+    command.add_argument("--frame-ps", type=float, default=0.1)
+    command.add_argument("--output", type=Path, help="folder of the series; default: results/")
+    command.set_defaults(do=_wave)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

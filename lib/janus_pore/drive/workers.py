@@ -1,0 +1,268 @@
+"""Running segments: several at once, laid out on the machine, with progress, stoppable."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import platform
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .. import paths
+from ..errors import GromacsError, RunError
+from ..spec import key
+from . import gromacs, segments
+from .segments import Claim, Engine, Segment
+
+CALIBRATION_PAYS = 5e8
+"""Atoms times steps from which the few seconds of a calibration are worth it: some
+minutes of one thread."""
+
+
+def layout_for(
+    engine: Engine, start: Segment, chosen: Sequence[Segment], replicas: int, workers: int | None
+) -> gromacs.Layout:
+    """How to run so many replicas at once: as told, as measured, or, for little work, so."""
+    candidates = gromacs.layouts(engine.gmx)
+    if replicas > 1 and workers:
+        workers, gpus = min(workers, replicas), candidates[0].gpus
+        return gromacs.Layout(workers, gromacs.cores() // workers or 1, gpus)
+    work = sum(s.steps for s in chosen) * max(
+        stop for _, stop in engine.system.manifest["atoms"].values()
+    )
+    if work < CALIBRATION_PAYS and not _calibration_file(engine).exists():
+        few, gpus = min(candidates[0].workers, max(1, replicas)), candidates[0].gpus
+        return gromacs.Layout(few, gromacs.cores() // few or 1 if gpus else 1, gpus)
+    return gromacs.best_layout(calibrate(engine, start), max(1, replicas))
+
+
+def calibrate(engine: Engine, start: Segment, *, again: bool = False) -> list[gromacs.Layout]:
+    """Speed of every layout on this machine with this system, measured once and kept.
+
+    Some two seconds of dynamics for each layout, from the state after minimisation. The
+    result lies in the user's cache; ``again`` measures anew.
+    """
+    file = _calibration_file(engine)
+    if not again:
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return [gromacs.Layout(**x) for x in json.loads(file.read_text(encoding="utf-8"))]
+    atoms = max(stop for _, stop in engine.system.manifest["atoms"].values())
+    built = engine.system
+    options = {
+        **gromacs.physics_options(built.spec, engine.run),
+        **gromacs.list_options(built.spec),
+        **gromacs.output_options(0, 1000 * gromacs.STRIDE),
+        "nsteps": str(max(200, 5_000_000 // atoms)),
+        "continuation": "yes",
+    }
+    measured = []
+    with tempfile.TemporaryDirectory() as scratch:
+        here = Path(scratch)
+        tpr = gromacs.grompp(
+            engine.gmx, options, conf=built.gro, top=built.top, ndx=built.ndx,
+            tpr=here / "calibration.tpr", state=start.dir / "state.cpt",
+        )  # fmt: skip
+        problem: GromacsError | None = None
+        for layout in gromacs.layouts(engine.gmx):
+            try:
+                measured.append(
+                    gromacs.time_layout(
+                        engine.gmx, engine.run, layout, tpr=tpr, scratch=here, stop=engine.stop
+                    )
+                )
+            except GromacsError as error:  # a layout that does not fit is left out
+                problem = error
+    if not measured and problem is not None:
+        raise problem
+    if engine.stop.reason is None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps([asdict(x) for x in measured], indent=1), encoding="utf-8")
+    return measured
+
+
+def _calibration_file(engine: Engine) -> Path:
+    hardware = (platform.processor(), platform.machine(), gromacs.cores(), gromacs.machine_gpus())
+    name = key(
+        engine.gmx.report, hardware, engine.system.manifest["atoms"],
+        gromacs.physics_options(engine.system.spec, engine.run),
+    )  # fmt: skip
+    return paths.cache_dir() / "calibration" / f"{name}.json"
+
+
+def execute(
+    engine: Engine, pending: Sequence[Segment], what: str, layout: gromacs.Layout, progress: bool
+) -> None:
+    """Make segments, parents before children, several at once."""
+    if not pending:
+        return
+    workers = layout.workers
+    slots = list(range(workers))
+    waiting = {s.dir: s for s in pending}
+    failed: dict[Path, BaseException] = {}
+    running: dict[Future[Claim | None], tuple[Segment, int]] = {}
+    finishing: dict[Future[None], Segment] = {}
+    done: set[Path] = set()
+    with (
+        _Progress(pending, what, progress) as bar,
+        ThreadPoolExecutor(workers, "mdrun") as pool,
+        ThreadPoolExecutor(1, "reduce") as reducer,
+    ):
+
+        def ready(segment: Segment) -> bool:
+            return segment.parent is None or (
+                segment.parent.dir not in waiting
+                and segment.parent.dir not in failed
+                and all(segment.parent is not s for s, _ in running.values())
+            )
+
+        while waiting or running or finishing:
+            # Bounded disk: no more trajectories wait for their reduction than are written.
+            room = len(finishing) <= workers
+            if engine.stop.reason is None and room:
+                for segment in [s for s in waiting.values() if ready(s)][: len(slots)]:
+                    del waiting[segment.dir]
+                    slot = slots.pop(0)
+                    flags = layout.flags(engine.gmx, engine.run, slot)
+                    running[pool.submit(_simulate, engine, segment, flags)] = (segment, slot)
+            if not running and not finishing:
+                break
+            live: list[Future[Any]] = [*running, *finishing]
+            ended, _ = wait(live, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in ended:
+                if future in finishing:
+                    segment = finishing.pop(future)
+                    if error := future.exception():
+                        failed[segment.dir] = error
+                    else:
+                        done.add(segment.dir)
+                    continue
+                segment, slot = running.pop(future)
+                slots.append(slot)
+                if error := future.exception():
+                    failed[segment.dir] = error
+                elif held := future.result():
+                    finishing[reducer.submit(_finish, engine, held)] = segment
+            bar.show([s for s, _ in running.values()], waiting.values(), failed)
+    texts = [f"segment {path}: {error}" for path, error in failed.items()]
+    if engine.stop.reason is not None:
+        raise RunError(
+            f"{what} was stopped ({engine.stop.reason}); {len(done)} of {len(pending)} segments "
+            "were finished and the others keep their checkpoints: the same command continues"
+            + "".join(f"\n{text}" for text in texts)
+        )
+    if failed:
+        skipped = len(pending) - len(done) - len(failed)
+        raise RunError(
+            f"{what}: {len(failed)} of {len(pending)} segments failed"
+            + (f", and {skipped} that follow them were not run" if skipped else "")
+            + f"; the other {len(done)} are finished.\n"
+            + "\n".join(texts)
+        ) from next(iter(failed.values()))
+
+
+def _simulate(engine: Engine, segment: Segment, flags: list[str]) -> Claim | None:
+    """Dynamics of one segment; the claim on it if it was finished, None if stopped."""
+    held = segments.claim(engine, segment)
+    if held is None:
+        return None
+    try:
+        if held.whole or segments.simulate(engine, held, flags):
+            return held
+    except BaseException:
+        held.release()
+        raise
+    held.release()
+    return None
+
+
+def _finish(engine: Engine, held: Claim) -> None:
+    try:
+        if not held.whole:
+            segments.finish(engine, held)
+    finally:
+        held.release()
+
+
+@contextlib.contextmanager
+def stopping(stop: gromacs.Stop, walltime_h: float | None) -> Iterator[None]:
+    """SIGINT, SIGTERM and a walltime limit end all mdruns with a checkpoint."""
+
+    def request(number: int, _: object) -> None:
+        stop.request(f"signal {signal.Signals(number).name}")
+        signal.signal(number, before[number])
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, request)
+    timer = None
+    if walltime_h is not None:
+        timer = threading.Timer(
+            walltime_h * 3600, stop.request, [f"walltime limit of {walltime_h:g} h"]
+        )
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for signal_number, handler in before.items():
+            signal.signal(signal_number, handler)
+
+
+class _Progress:
+    """One line: ns done and in all, ns/day, time left, replicas done."""
+
+    def __init__(self, pending: Sequence[Segment], what: str, show: bool) -> None:
+        self.steps = {s.dir: s for s in pending}
+        self.total_ns = sum(s.duration_ps for s in pending) / 1000
+        self.replicas = {s.replica for s in pending} - {None}
+        self.began = time.monotonic()
+        live = sys.stdout.isatty()
+        self.bar = tqdm(
+            total=self.total_ns, desc=what, file=sys.stdout, disable=not show, ncols=100,
+            mininterval=0.5 if live else 10.0, ascii=not live, leave=True,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.3f}/{total:.3f} ns{postfix}",
+        )  # fmt: skip
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.refresh()
+        self.bar.close()
+
+    def show(
+        self, running: Iterable[Segment], waiting: Iterable[Segment], failed: Iterable[Path]
+    ) -> None:
+        """Bring the line up to date."""
+        running, waiting = list(running), list(waiting)
+        left = sum(s.duration_ps for s in waiting)
+        for segment in running:
+            step = gromacs.current_step(segment.partial)
+            at = (step or 0) - segment.offset_steps - segment.start_step
+            left += segment.duration_ps - min(max(at, 0), segment.steps) * segment.dt_ps
+        done_ns = self.total_ns - left / 1000
+        rate = done_ns / (time.monotonic() - self.began)
+        busy = {s.replica for s in itertools.chain(running, waiting)}
+        parts = [f"{rate * 86400:.1f} ns/day"]
+        if rate > 0:
+            parts.append(f"{tqdm.format_interval(left / 1000 / rate)} left")
+        if self.replicas:
+            parts.append(f"replicas {len(self.replicas - busy)}/{len(self.replicas)}")
+        if failed := list(failed):
+            parts.append(f"{len(failed)} failed")
+        self.bar.set_postfix_str(", ".join(parts), refresh=False)
+        self.bar.update(max(0.0, done_ns - self.bar.n))

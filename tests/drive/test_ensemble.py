@@ -1,0 +1,176 @@
+"""Planning, running, finding again, and the command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from janus_pore.drive import ensemble
+from janus_pore.drive.__main__ import main
+from janus_pore.errors import MissingInputError
+from janus_pore.measure import series
+from janus_pore.spec import Constant, Profile, Protocol, load_profile
+
+Runs = Callable[[str], Path]
+
+
+def with_protocols(profile: Profile, **protocols: Protocol) -> Profile:
+    return profile.model_copy(update={"protocols": protocols})
+
+
+def test_pulse_pairs_in_two_directions_cost_less_than_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
+    reduced = load_profile("reduced")
+    for name in ("ppf", "ppd"):
+        assert len(reduced.protocol(name).scan["delay_ps"]) == 8
+    _, *costs = ensemble.plan(reduced, ["ppf", "ppd"], measure=False)
+    tree, alone = (sum(getattr(c, name) for c in costs) for name in ("ns_tree", "ns_alone"))
+    assert alone == pytest.approx(24 * (8 * 30 + 96 + 8 * 10 + 96) / 1000)
+    assert tree < alone / 2
+    # A train continues a pair: what is planned after it costs less.
+    (_, _, after), (_, first) = (
+        ensemble.plan(reduced, names, measure=False) for names in (["ppf", "stf"], ["stf"])
+    )
+    assert after.ns < first.ns
+    assert "ppf" in ensemble.plan_table(costs)
+
+
+@pytest.mark.parametrize("name", ["tiny", "demo", "reduced", "paper"])
+def test_every_profile_has_a_plan(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
+    profile = load_profile(name)
+    if name == "paper":  # the plan's size, not its 150 replicas, is what is tested
+        profile = profile.model_copy(
+            update={
+                "protocols": {
+                    n: p.model_copy(update={"replicas": 2}) for n, p in profile.protocols.items()
+                }
+            }
+        )
+    costs = ensemble.plan(profile, measure=False)
+    assert [c.stage for c in costs] == ["equilibration", *profile.protocols]
+    assert all(c.ns > 0 and c.segments > 0 and c.storage_MB > 0 for c in costs)
+    assert all(c.ns <= c.ns_tree <= c.ns_alone + 1e-9 for c in costs[1:] if c.runs == 1)
+
+
+@pytest.mark.gromacs
+def test_the_plan_is_what_is_run_and_nothing_is_run_twice(tiny: Profile, runs: Runs) -> None:
+    here = runs("plan")
+    profile = with_protocols(tiny, ppf=tiny.protocol("ppf"), ppd=tiny.protocol("ppd"))
+    planned = {c.stage: c for c in ensemble.plan(profile, measure=False)}
+    assert planned["equilibration"].segments == 0
+    with pytest.raises(MissingInputError, match=r"02_simulate .* run_protocol\(profile, 'ppf'\)"):
+        ensemble.open_runs(profile, "ppf")
+    for name in ("ppf", "ppd"):
+        before = set(here.glob("*/r*/*/manifest.json"))
+        records = ensemble.run_protocol(profile, name, progress=False, workers=2)
+        new = [json.loads(p.read_text()) for p in set(here.glob("*/r*/*/manifest.json")) - before]
+        assert len(new) == planned[name].segments
+        assert sum(m["duration_ps"] for m in new) / 1000 == pytest.approx(planned[name].ns)
+        assert ensemble.open_runs(profile, name) == records
+        assert [(r.label, r.replica) for r in records] == [
+            (label, replica) for replica in range(2) for label in profile.protocol(name).waveforms()
+        ]
+    times = {p: p.stat().st_mtime_ns for p in here.glob("*/r*/*")}
+    assert all(c.segments == 0 for c in ensemble.plan(profile, measure=False))
+    ensemble.run_protocol(profile, "ppf", progress=False)
+    assert {p: p.stat().st_mtime_ns for p in here.glob("*/r*/*")} == times
+    # What is kept is small, and whole.
+    assert not list(here.glob("**/*.xtc"))
+    assert not [p for p in here.glob("*/r*/.*") if p.is_dir()]
+    both = series.open_protocol(profile, "ppf")["delay_ps=1"]
+    assert both.sizes["replica"] == 2
+    manifest = json.loads((records[0].path[0] / "manifest.json").read_text())
+    assert manifest["hardware"]["threads"] == 1
+    assert manifest["ns_per_day"] > 0
+    assert manifest["provenance"]["gmx_version"].startswith("GROMACS version")
+
+
+@pytest.mark.gromacs
+def test_finer_frames_are_run_again_and_coarser_ones_are_not(
+    tiny: Profile, runs: Runs, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs("frames")
+    wave = Constant(field_V_per_nm=0.3, duration_ps=1.0)
+    by_frame = {
+        frame: with_protocols(tiny, rest=Protocol(waveform=wave, frame_ps=frame))
+        for frame in (0.25, 0.05, 0.5)
+    }
+    (coarse,) = ensemble.run_protocol(by_frame[0.25], "rest", progress=False)
+    first = series.read(coarse.series[0])
+    with pytest.raises(MissingInputError):
+        ensemble.open_runs(by_frame[0.05], "rest")
+    (fine,) = ensemble.run_protocol(by_frame[0.05], "rest", progress=False)
+    assert fine.path == coarse.path
+    again = series.read(fine.series[0])
+    assert len(again.time) == 5 * len(first.time) - 4
+    np.testing.assert_array_equal(again.field.values[::5], first.field.values)
+    np.testing.assert_allclose(again.charge.values[..., ::5], first.charge.values, atol=2e-4)
+    before = fine.path[0].stat().st_mtime_ns
+    (same,) = ensemble.run_protocol(by_frame[0.5], "rest", progress=False)
+    assert same.path[0].stat().st_mtime_ns == before
+
+
+@pytest.mark.gromacs
+def test_keeping_trajectories(tiny: Profile, runs: Runs) -> None:
+    runs("keep")
+    wave = Constant(field_V_per_nm=0.1, duration_ps=0.5)
+    profile = with_protocols(tiny, rest=Protocol(waveform=wave, frame_ps=0.1))
+    (record,) = ensemble.run_protocol(profile, "rest", progress=False, keep_trajectory=True)
+    assert (record.path[0] / "trajectory.xtc").stat().st_size > 0
+
+
+@pytest.mark.gromacs
+def test_replicas_differ_and_start_from_rest(tiny: Profile, runs: Runs) -> None:
+    runs("replicas")
+    profile = with_protocols(tiny, step_up=tiny.protocol("step_up"))
+    records = ensemble.run_protocol(profile, "step_up", progress=False, workers=2)
+    assert len({r.seed for r in records}) == 2
+    ions = [series.read(r.series[0]).ion_x.values for r in records if r.label.endswith("=0.4")]
+    assert len(ions) == 2
+    assert np.abs(ions[0] - ions[1]).max() > 0.01
+    rest = ensemble.open_equilibration(profile, replicas=2)
+    assert [r.duration_ps for r in rest] == pytest.approx([1.0, 1.5])
+
+
+@pytest.mark.gromacs
+def test_a_waveform_from_a_file_in_one_command(
+    equilibrated: Path, tiny: Profile, runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    runs("wave")
+    profile = tmp_path / "short.yaml"
+    profile.write_text(json.dumps(tiny.model_dump(mode="json")))
+    wave = tmp_path / "ramp.txt"
+    wave.write_text("# ps V/nm\n0 0\n0.5 0.4\n1.0 -0.4\n")
+    command = ["wave", str(profile), str(wave), "--output", str(tmp_path / "out")]
+    assert main([*command, "--step-ps", "0.25", "--replicas", "2", "--workers", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "4 constant pieces, at most 0.2 V/nm from the file" in said
+    files = sorted((tmp_path / "out").glob("ramp-r*.nc"))
+    assert len(files) == 2
+    run = series.read(files[0])
+    assert run.time.values[-1] == pytest.approx(1.0)
+    expected = np.array([0.1, 0.3, 0.2, -0.2]) * tiny.field_scale
+    seen = run.field.sel(time=[0.1, 0.4, 0.7, 0.9], method="nearest").values
+    np.testing.assert_allclose(seen, expected, atol=1e-4)
+
+
+def test_the_command_line_reports_mistakes_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path / "runs"))
+    wave = tmp_path / "wrong.txt"
+    wave.write_text("0 0\n1 700\n")
+    assert main(["wave", "tiny", str(wave)]) == 1
+    said = capsys.readouterr().err
+    assert "700" in said
+    assert "V/nm" in said
+    assert "Traceback" not in said
+    assert main(["plan", "huge"]) == 1
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,209 @@
+"""Finding GROMACS, its options, its errors, its hardware; mostly without running it."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from janus_pore.drive import gromacs
+from janus_pore.drive.gromacs import Gmx, Layout
+from janus_pore.errors import GromacsError
+from janus_pore.spec import RunSpec, SystemSpec
+
+GPU_LOG = """
+Running on 1 node with total 8 cores, 16 processing units (GPU detection...)
+Hardware detected:
+  CPU info:
+    Vendor: AMD
+    Brand:  AMD EPYC 7763 64-Core Processor
+  GPU info:
+    Number of GPUs detected: 1
+    #0: NVIDIA NVIDIA A100, compute cap.: 8.0, ECC: yes, stat: compatible
+SIMD instructions:  AVX2_256
+1 GPU selected for this run.
+PP tasks will do (non-perturbed) short-ranged interactions on the GPU
+PP task will update and constrain coordinates on the GPU
+PME tasks will do all aspects on the GPU
+Using 1 MPI thread
+Using 4 OpenMP threads
+               Core t (s)   Wall t (s)        (%)
+       Time:       40.736       10.184      400.0
+                 (ns/day)    (hour/ns)
+Performance:      848.500        0.028
+"""
+
+
+def gmx(tmp_path: Path, report: str) -> Path:
+    program = tmp_path / "gmx"
+    program.write_text(f"#!/bin/sh\ncat <<'E'\n{report}\nE\n")
+    program.chmod(0o755)
+    return program
+
+
+def built(gpu: str = "disabled", mpi: str = "thread_mpi") -> Gmx:
+    report = f"GROMACS version:    2024.2\nMPI library:        {mpi}\nGPU support:        {gpu}\n"
+    return Gmx(Path("/opt/gromacs/bin/gmx"), (2024, 2), report)
+
+
+@pytest.mark.parametrize(
+    ("printed", "complaint"),
+    [
+        ("GROMACS version:    2019.6", "2021 or later is needed"),
+        ("VERSION 4.6.7", "GROMACS 4.6.7"),
+        ("nothing of the kind", "unknown version"),
+    ],
+)
+def test_an_old_or_foreign_gmx_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, complaint: str
+) -> None:
+    monkeypatch.setenv("GMX", str(gmx(tmp_path, printed)))
+    with pytest.raises(GromacsError, match=complaint):
+        gromacs.find_gmx()
+
+
+def test_gmx_is_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = {name: tmp_path / name / "bin" for name in ("path", "conda", "cache")}
+    places["cache"] = tmp_path / "cache" / "janus-pore" / "gromacs" / "2024-avx" / "bin"
+    for i, place in enumerate(places.values()):
+        place.mkdir(parents=True)
+        gmx(place, f"GROMACS version:    202{i + 2}.1")
+    system_path = "/usr/bin:/bin"
+    monkeypatch.delenv("GMX", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("CONDA_PREFIX", str(tmp_path / "conda"))
+    monkeypatch.setenv("PATH", f"{places['path']}:{system_path}")
+    assert gromacs.find_gmx().version == (2022, 1)
+    monkeypatch.setenv("PATH", system_path)
+    assert gromacs.find_gmx().version == (2023, 1)
+    monkeypatch.delenv("CONDA_PREFIX")
+    assert gromacs.find_gmx().version == (2024, 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    with pytest.raises(GromacsError, match="make gromacs"):
+        gromacs.find_gmx()
+    monkeypatch.setenv("GMX", str(tmp_path / "absent" / "gmx"))
+    with pytest.raises(GromacsError, match="is not a program"):
+        gromacs.find_gmx()
+
+
+def test_flags_are_legal_for_the_physics() -> None:
+    default, fast = RunSpec(), RunSpec(variant="gpu_fast")
+    on_cpu = gromacs.hardware_flags(built(), default, threads=3)
+    assert "-reprod" in on_cpu
+    assert on_cpu[on_cpu.index("-ntomp") + 1] == "3"
+    assert "-nb" not in on_cpu
+    for run, update in ((default, "cpu"), (fast, "gpu")):
+        flags = gromacs.hardware_flags(built("CUDA"), run, threads=2, gpu=1)
+        told = dict(itertools.pairwise(flags))
+        assert told["-update"] == update
+        assert (told["-nb"], told["-pme"], told["-bonded"]) == ("gpu", "gpu", "cpu")
+        assert told["-gpu_id"] == "1"
+    assert "-ntmpi" not in gromacs.hardware_flags(built(mpi="MPI"), default, threads=1)
+    # A GPU build that is to run on the processor says so.
+    assert "cpu" in gromacs.hardware_flags(built("CUDA"), default, threads=1)
+
+
+def test_hardware_is_read_from_the_log() -> None:
+    used = gromacs.hardware_used(GPU_LOG)
+    assert used["on_gpu"] == ["non-bonded", "PME", "update"]
+    assert (used["gpus_seen"], used["ranks"], used["threads"]) == (1, 1, 4)
+    assert used["cpu"] == "AMD EPYC 7763 64-Core Processor"
+    assert used["simd"] == "AVX2_256"
+    assert (used["wall_s"], used["ns_per_day"]) == (10.184, 848.5)
+    on_cpu = gromacs.hardware_used(re.sub(r".*GPU.*\n", "", GPU_LOG))
+    assert on_cpu["on_gpu"] == []
+    assert on_cpu["gpus_seen"] == 0
+
+
+def test_a_gpu_that_the_build_cannot_use_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gromacs, "machine_gpus", lambda: ("NVIDIA A100",))
+    assert "NVIDIA A100" in (gromacs.missed_gpu(built()) or "")
+    assert gromacs.missed_gpu(built("CUDA")) is None
+    monkeypatch.setattr(gromacs, "machine_gpus", lambda: ())
+    assert gromacs.missed_gpu(built()) is None
+
+
+def test_layouts_fill_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gromacs, "cores", lambda: 12)
+    monkeypatch.setattr(gromacs, "machine_gpus", lambda: ())
+    shapes = [(x.workers, x.threads) for x in gromacs.layouts(built())]
+    assert shapes == [(12, 1), (6, 2), (3, 4), (1, 8), (1, 12)]
+    monkeypatch.setattr(gromacs, "machine_gpus", lambda: ("a", "b"))
+    assert [(x.workers, x.threads, x.gpus) for x in gromacs.layouts(built("CUDA"))] == [
+        (16, 1, 2), (8, 1, 2), (4, 3, 2), (2, 6, 2),
+    ]  # fmt: skip
+    assert [x.gpus for x in gromacs.layouts(built())] == [0] * 5
+
+
+def test_the_best_layout_depends_on_the_number_of_replicas() -> None:
+    narrow, wide = Layout(8, 1, ns_per_day=20.0), Layout(1, 8, ns_per_day=100.0)
+    assert gromacs.best_layout([narrow, wide], 1) is wide
+    assert gromacs.best_layout([narrow, wide], 4) is wide
+    assert gromacs.best_layout([narrow, wide], 6) is narrow
+    assert gromacs.best_layout([narrow, wide], 100) is narrow
+
+
+def test_a_failure_shows_the_lines_that_matter_and_the_command(tmp_path: Path) -> None:
+    printed = """
+GROMACS: gmx mdrun, version 2024.2
+step 100, remaining wall clock time: 3 s
+Step 120, time 0.24 (ps)  Water molecule starting at atom 4213 can not be settled.
+Check for bad contacts and/or reduce the timestep if appropriate.
+-------------------------------------------------------
+Program:     gmx mdrun, version 2024.2
+Source file: src/gromacs/mdlib/sim_util.cpp (line 614)
+
+Fatal error:
+Step 120: The total potential energy is nan, which is not finite.
+
+For more information and tips for troubleshooting, please check the GROMACS
+website at http://www.gromacs.org/Documentation/Errors
+-------------------------------------------------------
+"""
+    said = gromacs.failure(["gmx", "-nocopyright", "mdrun", "-s", "a b.tpr"], tmp_path, 1, printed)
+    assert "gmx mdrun failed (exit status 1)" in said
+    assert "starting at atom 4213 can not be settled" in said
+    assert "Step 120: The total potential energy is nan" in said
+    assert f"cd {tmp_path} && gmx -nocopyright mdrun -s 'a b.tpr'" in said
+    assert "For more information" not in said
+    killed = gromacs.failure(["gmx", "mdrun"], tmp_path, -9, "step 5\n")
+    assert "killed by signal SIGKILL" in killed
+
+
+@pytest.mark.gromacs
+def test_a_warning_of_grompp_stops_and_is_shown(tmp_path: Path) -> None:
+    """Nosé-Hoover on every tenth step, the trap that only grompp notices."""
+    from janus_pore.build.system import system_files
+    from janus_pore.spec import load_profile
+
+    profile = load_profile("tiny")
+    for name, text in system_files(profile.system).items():
+        (tmp_path / name).write_text(text)
+    files = {
+        "conf": tmp_path / "conf.gro",
+        "top": tmp_path / "topol.top",
+        "ndx": tmp_path / "index.ndx",
+    }
+    options = gromacs.physics_options(profile.system, profile.run)
+    options |= gromacs.list_options(profile.system)
+    gmx = gromacs.find_gmx()
+    gromacs.grompp(gmx, options, tpr=tmp_path / "good.tpr", **files)
+    assert "WARNING" not in (tmp_path / "good.grompp.log").read_text()
+    with pytest.raises(GromacsError, match=r"(?s)at\s+least 20 times larger.*Repeat with"):
+        gromacs.grompp(gmx, options | {"nsttcouple": "10"}, tpr=tmp_path / "bad.tpr", **files)
+
+
+def test_the_paper_s_settings_are_those_published() -> None:
+    options = gromacs.physics_options(SystemSpec(), RunSpec())
+    published = {
+        "dt": "0.001", "tcoupl": "nose-hoover", "tau-t": "0.1", "ref-t": "300",
+        "coulombtype": "PME", "rcoulomb": "1.2", "rvdw": "1.2", "nsttcouple": "1",
+        "freezegrps": "Membrane", "freezedim": "Y Y Y", "comm-mode": "None",
+        "periodic-molecules": "yes",
+    }  # fmt: skip
+    assert {name: options[name] for name in published} == published
+    restrained = gromacs.physics_options(
+        SystemSpec(membrane="restrained"), RunSpec(variant="gpu_fast")
+    )
+    assert restrained["tcoupl"] == "v-rescale"
+    assert "freezegrps" not in restrained
