@@ -186,7 +186,7 @@ def test_without_windows_the_page_says_what_they_take(tmp_path, monkeypatch):
     found, why = barriers.available(profile)
     assert found == {}
     # 2 fields, 9 positions, 5 replicas, 5 ps
-    assert why.startswith("0.45 ns of windows are not there")
+    assert why.startswith("0.45 ns of windows are not all there")
     assert "run_windows" in why
     found, why = barriers.available(profile.model_copy(update={"windows": None}))
     assert found == {}
@@ -233,6 +233,7 @@ def test_no_kept_trajectory_means_no_visit(tmp_path, monkeypatch):
     build_system(profile.system)
     monkeypatch.setattr("janus_pore.drive.gromacs.find_gmx", lambda: None)
     assert barriers.from_visits(profile) == {}
+    assert barriers.rows_of_visits(profile)[0][1:3] == ("0", "0")
 
 
 @pytest.mark.parametrize("enough", [True, False])
@@ -249,6 +250,9 @@ def test_visits_are_counted_and_few_are_not_a_profile(made, monkeypatch, enough)
     found = barriers.from_visits(profile)
     assert list(found) == [0.4]
     assert (found[0.4].frames, found[0.4].visits) == (n, 6)
+    ((field, frames, count, said),) = barriers.rows_of_visits(profile)
+    assert (field, frames, count) == ("0.4", str(n), "6")
+    assert ("kJ/mol" in said and "(n = 6)" in said) if enough else "sample longer" in said
     if enough:
         one = found[0.4].found
         assert one is not None

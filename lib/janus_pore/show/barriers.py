@@ -197,8 +197,23 @@ def available(profile: Profile) -> tuple[dict[float, FieldBarrier], str]:
         )
     try:
         return from_windows(profile), ""
-    except MissingInputError as error:
-        return {}, f"{windows.simulated_ns(profile):.3g} ns of windows are not there: {error}"
+    except MissingInputError:
+        return {}, (
+            f"{windows.simulated_ns(profile):.3g} ns of windows are not all there; notebook "
+            "02_simulate or run_windows(profile) from janus_pore.drive.windows makes them"
+        )
+
+
+def rows_of_visits(profile: Profile) -> list[tuple[str, str, str, str]]:
+    """What free chlorides tell, in words: field, frames, visits, and the energy's span."""
+    found = from_visits(profile)
+    if not found:
+        return [("–", "0", "0", "no run at constant field was kept with an ion in the pore")]
+    out = []
+    for field, one in found.items():
+        said = scorecard.describe(one.found.span.total, "kJ/mol") if one.found else one.why_not
+        out.append((f"{field:g}", str(one.frames), str(one.visits), said))
+    return out
 
 
 def panels(found: Mapping[float, FieldBarrier]) -> dict[float, ForcePanel]:
