@@ -135,7 +135,10 @@ def test_energy_that_only_falls_has_no_barrier() -> None:
         units=np.repeat(np.arange(5), 600),
     )  # fmt: skip
     found = barrier(profile, charge_e=1.0, field_V_per_nm=0.0, towards=1)
-    assert (found.total.value, found.parts["all"].value) == (0.0, 0.0)
+    for zero in (found.total, found.parts["all"]):
+        assert (zero.value, zero.low, zero.high) == (0.0, 0.0, 0.0)
+        assert zero.enough
+        assert "downhill" in zero.method
     assert not np.isfinite(found.distance_nm.value)
 
 

@@ -169,6 +169,18 @@ def _moved(one, by):
     return one.__class__(one.value + by, one.low + by, one.high + by, one.n_independent, one.method)
 
 
+def test_an_ion_that_only_goes_downhill_has_no_barrier_and_that_can_be_said(made):
+    profile = made(profile_with(fields_V_per_nm=[3.0, 4.0]), noise=0.05)
+    found = barriers.from_windows(profile)
+    for one in found.values():
+        assert (one.barrier.total.low, one.barrier.total.high) == (0.0, 0.0)
+        assert one.span.total.value > 10
+    one = found[3.0]
+    (row,) = barriers.claims_of_barriers({0.2: one, 0.4: one, 0.6: one, 0.8: one}, profile, "w")[:1]
+    assert row.verdict == "not reproduced"
+    assert "barrier at 0.2 V/nm: 0.0 kJ/mol (n = 5)" in row.found
+
+
 def test_other_membranes_are_not_judged_by_this_table(made):
     profile = made(profile_with(fields_V_per_nm=[0.4]))
     found = barriers.from_windows(profile)

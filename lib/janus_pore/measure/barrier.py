@@ -217,7 +217,8 @@ def barrier(
 
     Notes
     -----
-    Where the energy only falls along the ion's way there is no barrier: everything is zero.
+    Where the energy only falls along the ion's way there is no barrier: everything is zero,
+    and zero is also the interval if that is so in every draw.
     The extremes are chosen again in every bootstrap draw, so that the choice is part of
     the interval; choosing them makes a noisy barrier too high on average.
     """
@@ -255,8 +256,15 @@ def barrier(
 
     half_step = 0.5 * float(x[1] - x[0])
 
+    only_falls = bool((first == last).all())
+
     def of(values: FloatArray) -> Estimate:
         return estimate(values, units, method)
+
+    def rise(values: FloatArray) -> Estimate:
+        if only_falls:
+            return Estimate(0.0, 0.0, 0.0, units, f"downhill in every draw of the {method}")
+        return of(values)
 
     def placed(values: FloatArray, resolution: float) -> Estimate:
         # Draws that all fall on one point still leave the place around it open.
@@ -274,8 +282,8 @@ def barrier(
     return Barrier(
         r_min_nm=placed(r_min, half_step),
         r_max_nm=placed(r_max, half_step),
-        total=of(total),
-        parts={name: of(parts[:, i]) for i, name in enumerate(profile.parts)},
+        total=rise(total),
+        parts={name: rise(parts[:, i]) for i, name in enumerate(profile.parts)},
         field=placed(share, 2 * half_step * abs(qE)),
         closure=closure,
         distance_nm=placed(implied, 2 * half_step) if qE else of(implied),

@@ -299,6 +299,8 @@ COLUMNS = (
 
 
 def _interval(one: Estimate, digits: int) -> str:
+    if not np.isfinite(one.value):
+        return "–"
     text = f"{one.value:.{digits}f}"
     if one.enough and one.high > one.low:
         text += f" [{one.low:.{digits}f}, {one.high:.{digits}f}]"

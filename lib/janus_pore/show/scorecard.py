@@ -105,7 +105,7 @@ def describe(estimate: Estimate, unit: str = "") -> str:
     text = f"{estimate.value:.{digits}f}"
     if stated:
         text += f" [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
-    elif estimate.n_independent >= FEWEST_UNITS:
+    elif estimate.n_independent >= FEWEST_UNITS and not estimate.enough:
         text += " [no bounds]"
     text += f" {unit}" if unit else ""
     return f"{text} {n}".replace("-", "−")
