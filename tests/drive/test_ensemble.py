@@ -54,7 +54,7 @@ def test_every_profile_has_a_plan(
             }
         )
     costs = ensemble.plan(profile, measure=False)
-    assert [c.stage for c in costs] == ["equilibration", *profile.protocols]
+    assert [c.stage for c in costs] == ["equilibration", *profile.protocols, "windows"]
     assert all(c.ns > 0 and c.segments > 0 and c.storage_MB > 0 for c in costs)
     assert all(c.ns <= c.ns_tree <= c.ns_alone + 1e-9 for c in costs[1:] if c.runs == 1)
 
@@ -63,6 +63,7 @@ def test_every_profile_has_a_plan(
 def test_the_plan_is_what_is_run_and_nothing_is_run_twice(tiny: Profile, runs: Runs) -> None:
     here = runs("plan")
     profile = with_protocols(tiny, ppf=tiny.protocol("ppf"), ppd=tiny.protocol("ppd"))
+    profile = profile.model_copy(update={"windows": None})
     planned = {c.stage: c for c in ensemble.plan(profile, measure=False)}
     assert planned["equilibration"].segments == 0
     with pytest.raises(MissingInputError, match=r"02_simulate .* run_protocol\(profile, 'ppf'\)"):

@@ -8,12 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 from MDAnalysis.lib.formats.libmdaxdr import TRRFile, XTCFile
 
 from janus_pore import spec
 from janus_pore.build.forcefield import load_forcefield
 from janus_pore.build.system import BuiltSystem, build_system, open_system
 from janus_pore.drive import decompose, ensemble, gromacs, windows
+from janus_pore.drive.__main__ import main as command
 from janus_pore.drive.decompose import PARTS, Forces
 from janus_pore.errors import MeasureError, MissingInputError, SpecError
 from janus_pore.measure.barrier import KJ_PER_MOL_PER_E_V
@@ -46,7 +48,10 @@ def made(equilibrated: Path, tiny: spec.Profile, tmp_path_factory) -> Iterator[M
         built = open_system(profile.system)
         with pytest.raises(MissingInputError, match=r"lacks 2 of 2 windows.*run_windows"):
             windows.open_windows(profile)
-        records = windows.run_windows(profile, progress=False)
+        path = tmp_path_factory.mktemp("profile") / "few.yaml"
+        path.write_text(yaml.safe_dump(profile.model_dump(mode="json")))
+        assert command(["windows", str(path)]) == 0
+        records = windows.open_windows(profile)
         yield Made(profile, built, records, gromacs.find_gmx(), tmp_path_factory.mktemp("scratch"))
 
 
@@ -173,9 +178,17 @@ def test_windows_that_cannot_be_are_refused(tiny):
         windows.asked_for(with_windows(solid))
 
 
-def test_cost_counts_every_window(tiny):
+def test_cost_counts_every_window(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
     chosen = with_windows(tiny, fields_V_per_nm=[0.2, 0.4], to_nm=0.3, replicas=3)
     assert windows.simulated_ns(chosen) == pytest.approx(2 * 4 * 3 * 0.3e-3)
+    planned = ensemble.plan(chosen, measure=False)[-1]
+    assert (planned.stage, planned.runs) == ("windows", 24)
+    # and the settling of the replica that no protocol needs
+    assert planned.ns == pytest.approx(2 * 4 * 3 * 0.3e-3 + chosen.run.settle_ps / 1000)
+    assert ensemble.plan(chosen, ["sine"], measure=False)[-1].stage == "sine"
+    solid = chosen.model_copy(update={"system": tiny.system.model_copy(update={"pore": "none"})})
+    assert "windows" not in [c.stage for c in ensemble.plan(solid, measure=False)]
 
 
 # --- the parts of a force ---------------------------------------------------------------

@@ -11,7 +11,7 @@ from .. import paths
 from ..build.system import build_system
 from ..errors import JanusPoreError
 from ..spec import Profile, Protocol, load_profile, validated
-from . import ensemble, field
+from . import ensemble, field, windows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +36,11 @@ def _run(profile: Profile, options: argparse.Namespace) -> None:
     build_system(profile.system)
     for name in options.protocol or profile.protocols:
         ensemble.run_protocol(profile, name, workers=options.workers, walltime_h=options.walltime_h)
+
+
+def _windows(profile: Profile, options: argparse.Namespace) -> None:
+    build_system(profile.system)
+    windows.run_windows(profile, workers=options.workers, walltime_h=options.walltime_h)
 
 
 def _wave(profile: Profile, options: argparse.Namespace) -> None:
@@ -82,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("run", parents=[shared, running], help="run protocols")
     command.add_argument("protocol", nargs="*", help="default: all")
     command.set_defaults(do=_run)
+
+    command = commands.add_parser("windows", parents=[shared, running], help="run the windows")
+    command.set_defaults(do=_windows)
 
     command = commands.add_parser("wave", parents=[shared, running], help="run a field from a file")
     command.add_argument("file", type=Path, help="two columns: time in ps, field in V/nm")

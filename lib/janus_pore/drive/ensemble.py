@@ -321,18 +321,21 @@ def plan(
     profile
         The profile; its system is built if it is not there.
     names
-        Protocols in the order of running; by default all of the profile.
+        Protocols in the order of running; by default all of the profile, and its windows.
     measure
         Run the short calibration (and the preparation that it starts from) for the hours.
 
     Returns
     -------
     list of Cost
-        The equilibration for all replicas, then the protocols.
+        The equilibration for all replicas, then the protocols, then the windows.
     """
+    from . import windows  # which needs what is defined here
+
     built = build_system(profile.system)
     chosen = [profile.protocol(n) for n in names or profile.protocols]
-    most = max(p.replicas for p in chosen)
+    held = None if names or profile.system.pore == "none" else profile.windows
+    most = max(p.replicas for p in (*chosen, *([held] if held else ())))
     rest = tree(built, profile.run, {}, replicas=most, frame_ps=1.0)
     start = rest.equilibration()[0]
     measured: list[gromacs.Layout] = []
@@ -349,6 +352,10 @@ def plan(
         new = [s for s in needed.drive() if s.dir not in {p.dir for p in planned}]
         costs.append(_cost(name, protocol.figure, needed, new, runs, measured))
         planned += new
+    if held:
+        needed, records = windows.tree(built, profile)
+        new = [s for s in needed.drive() if s.dir not in {p.dir for p in planned}]
+        costs.append(_cost("windows", "Table 1", needed, new, len(records), measured))
     return costs
 
 

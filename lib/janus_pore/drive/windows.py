@@ -129,7 +129,7 @@ def tree(built: BuiltSystem, profile: Profile) -> tuple[ensemble.Tree, list[Wind
                 ways[replica][f"E={field:g},x={x:g}"] = [window]
                 records.append(WindowRecord(field, applied, x, replica, window.dir))
     whole = {**base.whole, **{home / name: manifest for name, manifest in known.items()}}
-    return ensemble.Tree(base.snapshots, ways, whole), records
+    return ensemble.Tree(base.snapshots, ways, whole, base.atoms), records
 
 
 # --- running ----------------------------------------------------------------------------
