@@ -42,7 +42,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Write windows with known forces, far off while they equilibrate."""
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
 
-    def make(profile: spec.Profile, noise: float = 3.0) -> spec.Profile:
+    def make(profile: spec.Profile, noise: float = 3.0, drift: float = 0.0) -> spec.Profile:
         build_system(profile.system)
         wanted = profile.windows
         assert wanted is not None
@@ -56,6 +56,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                     # what one replica's surroundings add, and what every frame does
                     parts += rng.normal(0, noise, (6, 1)) + rng.normal(0, noise, parts.shape)
                     parts[:, time < EQUILIBRATE_PS - 1e-6] += 1e4
+                    parts[0, time > EQUILIBRATE_PS + SAMPLE_PS / 2] += drift
                     position = np.column_stack([np.full_like(time, x), 0.1 + 0 * time, 0 * time])
                     data = windows.labelled(Forces(time, position, parts.sum(axis=0), parts))
                     directory = tmp_path / f"{replica}-{field:g}-{x:g}"
@@ -98,6 +99,13 @@ def test_known_barriers_are_recovered(made):
         assert one.far_nm == pytest.approx(0.1)
         # The energy's maximum is in the middle; a Cl- at E > 0 climbs to it from the right.
         assert one.barrier.r_min_nm.value > one.barrier.r_max_nm.value
+
+
+def test_a_force_that_is_not_yet_steady_is_noticed(made):
+    profile = made(profile_with(fields_V_per_nm=[0.4], replicas=1), noise=0.5, drift=-80.0)
+    found = barriers.from_windows(profile)
+    assert found[0.4].drift_kJ_per_mol_nm == pytest.approx(-80.0, abs=2.0)
+    assert "changed by up to -80 kJ/mol/nm" in barriers.basis(profile, found)
 
 
 def test_blocks_give_an_interval_that_no_verdict_rests_on(made):

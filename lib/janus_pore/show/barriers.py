@@ -40,7 +40,9 @@ class FieldBarrier(NamedTuple):
     field's share in the total; ``residual_kJ_per_mol_nm`` by how much the parts miss the
     total, root mean square over frames, field left out; ``independent`` the number of
     replicas or visits, which a verdict counts; ``far_nm`` the largest distance of the ion
-    from the axis. ``barrier`` is the largest rise on the way on which the field drives the
+    from the axis; ``drift_kJ_per_mol_nm`` by how much the total force, averaged over windows,
+    changes from the first half of the samples to the second: large while the field still
+    charges the membrane. ``barrier`` is the largest rise on the way on which the field drives the
     ion, and zero where it only goes downhill; ``span`` goes from the lowest energy to the
     highest, wherever they lie. The paper's words allow both readings.
     """
@@ -52,6 +54,7 @@ class FieldBarrier(NamedTuple):
     residual_kJ_per_mol_nm: float
     independent: int
     far_nm: float
+    drift_kJ_per_mol_nm: float
 
 
 def chloride_charge(profile: Profile) -> float:
@@ -86,7 +89,7 @@ def from_windows(profile: Profile) -> dict[float, FieldBarrier]:
     out = {}
     for field in wanted.fields_V_per_nm:
         chosen = [r for r in records if r.field_V_per_nm == field]
-        x, total, parts, units, left, far = [], [], [], [], [], 0.0
+        x, total, parts, units, left, drifts, far = [], [], [], [], [], [], 0.0
         for record in chosen:
             with xr.open_dataset(record.series) as series:
                 late = series["time"].values > wanted.equilibrate_ps - 1e-4
@@ -99,6 +102,8 @@ def from_windows(profile: Profile) -> dict[float, FieldBarrier]:
             step = 0 if per_replica else block.astype(int)
             units.append(record.replica * wanted.blocks + np.zeros(len(since), int) + step)
             left.append(total[-1] - parts[-1].sum(axis=0))
+            second = since > wanted.sample_ps / 2
+            drifts.append(total[-1][second].mean() - total[-1][~second].mean())
             far = max(far, float(np.hypot(*sampled["position"].values[:, 1:].T).max()))
         applied = chosen[0].applied_V_per_nm
         out[field] = _evaluated(
@@ -106,6 +111,7 @@ def from_windows(profile: Profile) -> dict[float, FieldBarrier]:
             np.concatenate(units), edges, charge, applied,
             unit="replicas" if per_replica else f"blocks of {length:g} ps",
             residual=np.concatenate(left), independent=wanted.replicas, far_nm=far,
+            drift=float(np.mean(drifts)),
         )  # fmt: skip
     return out
 
@@ -113,7 +119,7 @@ def from_windows(profile: Profile) -> dict[float, FieldBarrier]:
 def _evaluated(
     x_nm: FloatArray, total: FloatArray, parts: FloatArray, units: npt.NDArray[np.intp],
     edges_nm: FloatArray, charge_e: float, applied_V_per_nm: float, *, unit: str,
-    residual: FloatArray, independent: int, far_nm: float, fewest: int = 1,
+    residual: FloatArray, independent: int, far_nm: float, drift: float, fewest: int = 1,
 ) -> FieldBarrier:  # fmt: skip
     push = charge_e * applied_V_per_nm * KJ
     profile = mean_force(
@@ -125,7 +131,9 @@ def _evaluated(
         for towards in (int(np.sign(push)) or None, None)
     )
     rms = float(np.sqrt((residual**2).mean()))
-    return FieldBarrier(applied_V_per_nm, profile, on_its_way, span, rms, independent, far_nm)
+    return FieldBarrier(
+        applied_V_per_nm, profile, on_its_way, span, rms, independent, far_nm, drift
+    )
 
 
 class Free(NamedTuple):
@@ -174,7 +182,7 @@ def from_visits(profile: Profile, *, every: int = 10) -> dict[float, Free]:
                 forces.position_nm[:, 0], forces.total, forces.parts, visits.visit,
                 np.linspace(-half, half, BINS_OF_VISITS + 1), charge, applied, unit="visits",
                 residual=forces.residual, independent=count, fewest=10,
-                far_nm=float(np.hypot(*forces.position_nm[:, 1:].T).max()),
+                far_nm=float(np.hypot(*forces.position_nm[:, 1:].T).max()), drift=float("nan"),
             )  # fmt: skip
         except MeasureError as error:
             out[field] = Free(len(forces.total), count, None, str(error))
@@ -311,11 +319,15 @@ def basis(profile: Profile, found: Mapping[float, FieldBarrier]) -> str:
     """What the windows' figures rest on, in one line."""
     wanted = windows.asked_for(profile)
     worst = max(one.residual_kJ_per_mol_nm for one in found.values())
+    far = max(one.far_nm for one in found.values())
+    drift = max((one.drift_kJ_per_mol_nm for one in found.values()), key=abs)
     method = next(iter(found.values())).profile.total.method
     return (
         f"{len(wanted.positions_nm)} windows × {wanted.replicas} replicas × "
         f"{wanted.sample_ps:g} ps after {wanted.equilibrate_ps:g} ps; bands: 95 %, {method}; "
-        f"parts miss the total by {worst:.1g} kJ/mol/nm"
+        f"parts miss the total by {worst:.1g} kJ/mol/nm; the ion went up to {far:.2f} nm from the "
+        f"axis; from the first half of the samples to the second the force changed by up to "
+        f"{drift:.0f} kJ/mol/nm, averaged over windows"
     )
 
 
