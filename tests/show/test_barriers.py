@@ -105,7 +105,7 @@ def test_a_force_that_is_not_yet_steady_is_noticed(made):
     profile = made(profile_with(fields_V_per_nm=[0.4], replicas=1), noise=0.5, drift=-80.0)
     found = barriers.from_windows(profile)
     assert found[0.4].drift_kJ_per_mol_nm == pytest.approx(-80.0, abs=2.0)
-    assert "changed by up to -80 kJ/mol/nm" in barriers.basis(profile, found)
+    assert "changed by up to −80 kJ/mol/nm" in barriers.basis(profile, found)
 
 
 def test_blocks_give_an_interval_that_no_verdict_rests_on(made):
@@ -244,6 +244,19 @@ def test_rows_and_figures_show_all_three(made):
     assert "0.4 V/nm" in labels
     assert "0.8 V/nm" in labels
     assert "5 replicas" in barriers.basis(profile, found)
+
+
+def test_without_a_field_there_is_a_span_but_no_implied_distance(made):
+    found = barriers.from_windows(made(profile_with(fields_V_per_nm=[0.0, 0.8])))
+    rest = found[0.0]
+    assert rest.span.field.value == 0
+    assert rest.span.total.value == pytest.approx(expected_span(0.0, rest.profile.x_nm)[2], rel=0.1)
+    assert [r[-1] for r in barriers.rows(found) if r[1] == "0"] == ["–", "–"]
+    table, share = barriers.tables(found)
+    axis = figures.barrier_table(table, share).axes[-1]
+    drawn = {line.get_label(): line.get_ydata() for line in axis.lines}["this run"]
+    assert np.isnan(drawn[0])
+    assert 0 < drawn[1] < axis.get_ylim()[1]
 
 
 def test_no_kept_trajectory_means_no_visit(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """From a field protocol to reduced molecular dynamics.
 
 ``field`` turns waveforms into segments, ``gromacs`` runs the programs, ``segments`` keeps
-the tree of what has been computed, ``ensemble`` runs and opens whole protocols.
+the tree of what has been computed, ``ensemble`` runs and opens whole protocols,
+``windows`` holds an ion in the pore and ``decompose`` splits the force on it into parts.
 """

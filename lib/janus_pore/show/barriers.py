@@ -322,13 +322,14 @@ def basis(profile: Profile, found: Mapping[float, FieldBarrier]) -> str:
     far = max(one.far_nm for one in found.values())
     drift = max((one.drift_kJ_per_mol_nm for one in found.values()), key=abs)
     method = next(iter(found.values())).profile.total.method
-    return (
+    text = (
         f"{len(wanted.positions_nm)} windows × {wanted.replicas} replicas × "
         f"{wanted.sample_ps:g} ps after {wanted.equilibrate_ps:g} ps; bands: 95 %, {method}; "
         f"parts miss the total by {worst:.1g} kJ/mol/nm; the ion went up to {far:.2f} nm from the "
         f"axis; from the first half of the samples to the second the force changed by up to "
         f"{drift:.0f} kJ/mol/nm, averaged over windows"
     )
+    return text.replace("-", "−")
 
 
 # --- verdicts ---------------------------------------------------------------------------

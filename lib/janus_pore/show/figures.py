@@ -903,7 +903,7 @@ def barrier_table(
     axes[-1].set(
         xlabel="E (V/nm)",
         ylabel="implied |r2 − r1| (nm)",
-        ylim=(0, max(0.3, 1.1 * max(np.max(values) for values in share_nm.values()))),
+        ylim=(0, max(0.3, 1.1 * float(np.nanmax(np.concatenate([*share_nm.values()]))))),
         title="distance",
     )
     axes[-1].legend()
