@@ -96,9 +96,10 @@ def inspect(path: Path) -> Gmx:
     said = dict(re.findall(r"^([\w ]+?):\s+(.*?)\s*$", answer.stdout, flags=re.MULTILINE))
     version = re.search(r"\d+(?:\.\d+)*", said.get("GROMACS version", ""))
     if answer.returncode != 0 or version is None:
+        said_last = (answer.stderr or answer.stdout).strip().splitlines()[-1:]
         raise SetupError(
-            f"{path} does not work as GROMACS (exit status {answer.returncode}; "
-            f"'{path} --version' names no version); point GMX at a gmx that does"
+            f"{path} does not work as GROMACS ('{path.name} --version' ends with exit status "
+            f"{answer.returncode}: {''.join(said_last)[:200]}); point GMX at a gmx that does"
         )
     gmx = Gmx(
         path=path.absolute(),
@@ -216,7 +217,8 @@ def cached(root: Path, how: Recipe, source_sha256: str | None = None) -> Gmx | N
             if source_sha256 in (None, record["source_sha256"]):
                 found.append(inspect(sentinel.parent / "bin" / "gmx"))
         except (OSError, ValueError, KeyError, TypeError, SetupError) as error:
-            say(f"  passing over the damaged build {sentinel.parent}: {error}")
+            reason = str(error).partition(";")[0]
+            say(f"  passing over the damaged build {sentinel.parent}: {reason}")
     return max(found, key=lambda gmx: numbers(gmx.version), default=None)
 
 

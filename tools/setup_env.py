@@ -256,7 +256,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nstopped; the same command continues where that is possible", file=sys.stderr)
+        print("\nstopped; repeat the command to go on", file=sys.stderr)
         return 130
     return 0
 
