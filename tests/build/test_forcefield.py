@@ -31,7 +31,7 @@ def directives(text):
         if content.startswith("["):
             name = content.strip("[] ")
             out.setdefault(name, [])
-        elif content:
+        elif content and not content.startswith("#"):
             out[name].append(content.split())
     return out
 

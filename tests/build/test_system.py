@@ -42,7 +42,7 @@ def topology_charges(text):
     charges: list[Decimal] = []
     for line in text.splitlines():
         fields = line.split(";")[0].split()
-        if not fields:
+        if not fields or fields[0].startswith("#"):
             continue
         if fields[0] == "[":
             directive = fields[1]

@@ -128,6 +128,14 @@ class Ion(Particle):
     source: str
 
 
+class Springs(_Strict):
+    """Force constants that stand in for the rigid bonds of water while minimising."""
+
+    bond_kJ_per_mol_nm2: Annotated[float, Field(gt=0, le=1e7)]
+    angle_kJ_per_mol_rad2: Annotated[float, Field(gt=0, le=1e5)]
+    source: str
+
+
 class Water(_Strict):
     """A rigid three-site water model."""
 
@@ -136,6 +144,7 @@ class Water(_Strict):
     hydrogen: Particle
     bond_OH_nm: Length
     distance_HH_nm: Length
+    flexible: Springs
     source: str
 
     @model_validator(mode="after")
@@ -148,6 +157,11 @@ class Water(_Strict):
     def mass_u(self) -> float:
         """Mass of one molecule."""
         return self.oxygen.mass_u + 2 * self.hydrogen.mass_u
+
+    @property
+    def angle_deg(self) -> float:
+        """Angle between the bonds."""
+        return float(np.degrees(2 * np.arcsin(self.distance_HH_nm / 2 / self.bond_OH_nm)))
 
 
 class MembraneSupport(_Strict):
@@ -317,8 +331,16 @@ def topology(membrane: Membrane, system: SystemSpec, counts: dict[str, int]) -> 
         f"2 HW 1 SOL HW1 1 {water.hydrogen.charge_e!r} {water.hydrogen.mass_u:.5f}",
         f"3 HW 1 SOL HW2 1 {water.hydrogen.charge_e!r} {water.hydrogen.mass_u:.5f}",
         "",
+        "#ifdef FLEXIBLE",
+        "[ bonds ]",
+        *(f"1 {h} 1 {water.bond_OH_nm:.6f} {water.flexible.bond_kJ_per_mol_nm2:g}" for h in (2, 3)),
+        "",
+        "[ angles ]",
+        f"2 1 3 1 {water.angle_deg:.4f} {water.flexible.angle_kJ_per_mol_rad2:g}",
+        "#else",
         "[ settles ]",
         f"1 1 {water.bond_OH_nm:.6f} {water.distance_HH_nm:.6f}",
+        "#endif",
         "",
         "[ exclusions ]",
         "1 2 3",
