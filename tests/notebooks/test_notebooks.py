@@ -12,7 +12,8 @@ import nbformat
 import pytest
 
 from janus_pore import paths, spec
-from janus_pore.build.system import build_system
+from janus_pore.build.system import build_system, open_system
+from janus_pore.errors import MissingInputError, SpecError
 from janus_pore.show import report, scorecard
 
 SOURCES = [paths.project_root() / "notebooks" / f"{name}.ipynb" for name in report.NOTEBOOKS]
@@ -72,36 +73,56 @@ def test_notebooks_are_thin(source):
         assert len(cell.source.splitlines()) <= 45
 
 
-def test_a_missing_input_names_what_makes_it(tmp_path, monkeypatch):
+@pytest.fixture
+def apart(tmp_path, monkeypatch):
+    """Runs and results of their own, both empty."""
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("JANUS_PORE_RESULTS", str(tmp_path / "results"))
-    with pytest.raises(report.NotebookError, match=r"MissingInputError: .*01_build"):
-        report.run_notebook("03_iv_ndr", "tiny")
+    return tmp_path
+
+
+def run_here(name: str, **parameters: object) -> None:
+    """The notebook's code cells in this process: quicker than a kernel, same code."""
+    space: dict[str, object] = {}
+    for cell in cells(paths.project_root() / "notebooks" / f"{name}.ipynb", "code"):
+        exec(cell.source, space)
+        if "parameters" in cell.metadata.get("tags", []):
+            space.update(profile="tiny", **parameters)
+
+
+def test_a_missing_input_stops_the_report_and_names_what_makes_it(apart, capsys):
+    arguments = ["--profile", "tiny", "--report", str(apart / "pages"), "--only", "03_iv_ndr"]
+    assert report.main(arguments) == 1
+    assert re.search(r"MissingInputError: .*01_build", capsys.readouterr().err)
+    front = (apart / "pages" / "tiny" / "index.html").read_text()
+    assert re.search(r"MissingInputError: .*01_build", front)
+    assert (apart / "results" / "tiny" / "03_iv_ndr.ipynb").is_file()
+
+
+@pytest.mark.parametrize("name", report.NOTEBOOKS[2:])
+def test_missing_runs_name_the_notebook_that_makes_them(apart, name):
     build_system(spec.load_profile("tiny").system)
-    with pytest.raises(report.NotebookError, match=r"MissingInputError: .*02_simulate"):
-        report.run_notebook("03_iv_ndr", "tiny")
+    with pytest.raises(MissingInputError, match="02_simulate"):
+        run_here(name)
 
 
-def test_a_wrong_parameter_is_one_clear_error(tmp_path, monkeypatch):
-    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("JANUS_PORE_RESULTS", str(tmp_path / "results"))
-    with pytest.raises(report.NotebookError, match=r"SpecError: .*concentration_M = -1"):
-        report.run_notebook("01_build", "tiny", {"concentration_M": -1})
-    assert not (tmp_path / "runs").exists()
+def test_a_wrong_parameter_is_one_clear_error_and_nothing_is_written(apart):
+    with pytest.raises(SpecError, match="concentration_M = -1"):
+        run_here("01_build", concentration_M=-1)
+    assert list(apart.iterdir()) == []
 
 
-def test_the_control_without_a_pore_can_be_built(tmp_path, monkeypatch):
-    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("JANUS_PORE_RESULTS", str(tmp_path / "results"))
-    executed = report.run_notebook("01_build", "tiny", {"pore": "none"})
-    assert "no pore (control)" in executed.read_text()
+@pytest.mark.parametrize("parameters", [{"pore": "none"}, {"charge_set": "mos2"}])
+def test_the_control_and_other_charge_sets_can_be_built(apart, parameters):
+    run_here("01_build", **parameters)
+    system = spec.load_profile("tiny", {f"system.{k}": v for k, v in parameters.items()}).system
+    assert open_system(system).manifest["kind"] == "system"
+    assert (apart / "results" / "tiny" / "figures" / "fig1a_system.png").is_file()
 
 
-def test_the_control_has_no_water_to_order(tmp_path, monkeypatch):
-    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("JANUS_PORE_RESULTS", str(tmp_path / "results"))
-    with pytest.raises(report.NotebookError, match=r"SpecError: pore = 'none' is the control"):
-        report.run_notebook("04_water_order", "tiny", {"pore": "none"})
+def test_the_control_has_no_water_to_order(apart):
+    with pytest.raises(SpecError, match="pore = 'none' is the control"):
+        run_here("04_water_order", pore="none")
 
 
 # --- the whole report on the tiny profile -----------------------------------------------

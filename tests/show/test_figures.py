@@ -173,6 +173,14 @@ def test_a_width_that_describes_nothing_is_in_brackets_and_has_no_curve():
     assert figure.axes[0].texts[0].get_text().startswith("(")
 
 
+def test_two_replicas_show_a_fit_whose_width_is_in_brackets():
+    rng = np.random.default_rng(1)
+    one = orientation(rng.normal(0.0, 20.0, size=(2, 200, 12)), bins=36)
+    ax = figures.angle_distributions({"E = 1": {"forward": one}}).axes[0]
+    assert len(ax.lines) == 2
+    assert ax.texts[0].get_text() == "(σθ = 20°)"
+
+
 def test_two_replicas_have_no_band():
     few, enough = (Band(np.ones(2), np.zeros(2), np.full(2, 2.0), n, "") for n in (2, FEWEST_UNITS))
     assert np.isnan(Curve.of([0, 1], few).low).all()

@@ -21,7 +21,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
 from ..measure.statistics import FEWEST_UNITS, Band, ExponentialFit
-from ..measure.water import Orientation
+from ..measure.water import WIDEST_GAUSSIAN_DEG, Orientation
 
 FloatArray = NDArray[np.float64]
 P = ParamSpec("P")
@@ -586,16 +586,8 @@ def density_profile(
     left, right = figure.subplots(1, 2)
     left.step(x_nm, water_g_per_cm3, where="mid", color=BLUE)
     left.axhline(target_g_per_cm3, color=GREY, ls=":", lw=1)
-    left.annotate(
-        f"asked for: {target_g_per_cm3:g}",
-        (0, target_g_per_cm3),
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="center",
-        color=GREY,
-        fontsize=7,
-    )
-    left.set(xlabel="x − x(Mo) (nm)", ylabel="water (g/cm³)", ylim=(0, None), title="water")
+    title = f"water; dotted: solvent asked for, {target_g_per_cm3:g} g/cm³"
+    left.set(xlabel="x − x(Mo) (nm)", ylabel="water (g/cm³)", ylim=(0, None), title=title)
     for name, value in ions_per_L.items():
         right.step(
             x_nm,
@@ -723,7 +715,7 @@ def driven(
             label=ESTIMATOR_NAME[name],
         )
     axes[1].set(ylabel="charge moved\n(e)")
-    axes[1].legend(ncols=3, loc="upper left")
+    _legend_above(figure, axes[1])
     axes[2].plot(time_ps, pore_water_count, color=BLUE, lw=0.8)
     axes[2].set(ylabel="pore water\n(molecules)", xlabel="time (ps)", ylim=(0, None))
     for ax in axes[:2]:
@@ -764,7 +756,7 @@ def _mark(ax: Axes, fields: Mapping[str, float]) -> None:
             rotation=90,
             fontsize=6.5,
             color=GREY,
-            path_effects=HALO,
+            zorder=0,
         )
 
 
@@ -996,8 +988,9 @@ def angle_distributions(
     Parameters
     ----------
     panels
-        Title to sweep direction to distribution. The fit is drawn where it describes the
-        data (``identifiable``), and its σθ is written in the panel.
+        Title to sweep direction to distribution. The fit is drawn unless it is wider than
+        a Gaussian on a circle can be; its σθ is written in the panel, in brackets where it
+        is not ``identifiable``.
     note
         What the figure rests on.
     """
@@ -1013,9 +1006,9 @@ def angle_distributions(
             measured = Curve.of(one.angle_deg, one.density_per_deg)
             _draw(ax, measured, ls="", **look | {"ms": 2.4}, label=direction)
             width = f"σθ = {one.sigma_deg.value:.0f}°"
-            if one.identifiable:
+            if one.sigma_deg.value <= WIDEST_GAUSSIAN_DEG:
                 ax.plot(grid, one.gaussian(grid), color=look["color"], ls=style, lw=1.1)
-            else:
+            if not one.identifiable:
                 width = f"({width})"
             ax.text(
                 0.98,
@@ -1250,7 +1243,7 @@ def pulse_trace(
             label=ESTIMATOR_NAME[estimator],
         )
     lower.set(xlabel="time (ps)", ylabel="current I (nA)")
-    lower.legend(ncols=3, loc="upper right")
+    _legend_above(figure, lower)
     figure.align_ylabels([upper, lower])
     _note(figure, note)
     return figure
