@@ -184,18 +184,19 @@ def test_springs_pull_a_restrained_membrane_back(gmx, relaxed):
     assert (found - without)[stop:] == pytest.approx(0, abs=0.05)
 
 
-def test_flexible_water_minimises_further_than_rigid_water_can(gmx, tmp_path):
+def test_flexible_water_minimises_without_failing(gmx, relaxed):
     """Rigid molecules fail once steps grow; with springs the steepest descent goes on."""
-    built = small(tmp_path)
+    built, *_, directory = relaxed
     options = {**MDP, **MINIMISE, "nsteps": "300", "define": "-DFLEXIBLE"}
-    work = prepare(gmx, built, tmp_path / "flexible", options, built.gro)
+    work = prepare(gmx, built, directory / "flexible", options, built.gro)
     printed = gmx.run(
         ["mdrun", "-s", "run.tpr", "-o", "run.trr", "-ntmpi", "1", "-ntomp", "1"], cwd=work
     )
     assert "settled" not in printed
     with TRRFile(str(work / "run.trr")) as trr:
-        *_, last = trr
+        first, *_, last = trr
     start, stop = built.manifest["atoms"]["water"]
+    assert np.std(last.f[start:stop]) < 0.5 * np.std(first.f[start:stop])
     water = np.array(last.x)[start:stop].reshape(-1, 3, 3)
     box = np.array(built.manifest["box_nm"])
     bonds = water[:, 1:] - water[:, :1]
@@ -203,6 +204,3 @@ def test_flexible_water_minimises_further_than_rigid_water_can(gmx, tmp_path):
     length = np.linalg.norm(bonds, axis=2)
     assert length.mean() == pytest.approx(0.1, abs=5e-3)
     assert length.std() > 1e-5
-    fell = [float(line.split("=")[1].split()[0]) for line in printed.splitlines()
-            if line.startswith("Maximum force")]  # fmt: skip
-    assert fell[-1] < 2000
