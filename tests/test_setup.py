@@ -4,6 +4,7 @@ Programs are stood in for by small scripts on PATH. Nothing is compiled or fetch
 """
 
 import ast
+import fnmatch
 import hashlib
 import io
 import json
@@ -839,6 +840,14 @@ def test_each_target_sets_up_first_and_hands_gmx_on(target: str, work: str) -> N
     (last,) = [number for number, line in enumerate(printed) if work in line]
     assert any("tools/setup_env.py" in line for line in printed[:last])
     assert 'GMX="$(cat .venv/gmx-path' in printed[last]
+
+
+def test_no_test_is_passed_over(pytestconfig: pytest.Config) -> None:
+    # pytest leaves out directories named build unless it is told otherwise.
+    passed_over = pytestconfig.getini("norecursedirs")
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for part in path.relative_to(ROOT).parts[:-1]:
+            assert not any(fnmatch.fnmatch(part, pattern) for pattern in passed_over), path
 
 
 def test_documents_agree_with_the_package() -> None:
