@@ -101,7 +101,8 @@ def make_venv(conda: bool) -> None:
         return
     log = VENV / "setup.log"
     say("making the Python environment .venv")
-    options = ["--clear", *(["--system-site-packages"] if conda else [])]
+    # conda's own pip and setuptools serve; Python 3.11 would put older ones before them.
+    options = ["--clear", *(["--system-site-packages", "--without-pip"] if conda else [])]
     made = subprocess.run(
         [sys.executable, "-m", "venv", *options, VENV], capture_output=True, text=True, check=False
     )
