@@ -10,7 +10,7 @@ import pytest
 from MDAnalysis.lib.formats.libmdaxdr import TRRFile
 
 from janus_pore.build.system import BuiltSystem, open_system
-from janus_pore.drive import ensemble, field, gromacs
+from janus_pore.drive import ensemble, field, gromacs, segments
 from janus_pore.drive.ensemble import run_protocol
 from janus_pore.spec import Constant, Profile, Protocol, PulseTrain, Sine
 
@@ -64,6 +64,11 @@ def test_chained_segments_repeat_an_uninterrupted_run_bit_for_bit(
               for r in (whole, chained)]  # fmt: skip
     xi = [[line for line in s.splitlines() if "nosehoover" in line] for s in states]
     assert xi[0] == xi[1]
+    marks = [segments.fingerprint(gromacs.find_gmx(), r.path[-1] / "state.cpt")
+             for r in (whole, chained, whole)]  # fmt: skip
+    assert len(set(marks)) == 1
+    first = chained.path[0] / "state.cpt"
+    assert segments.fingerprint(gromacs.find_gmx(), first) != marks[0]
     assert any("nosehoover-xi[0]" in line for line in xi[0])
 
 

@@ -75,7 +75,7 @@ def mdruns(driver: subprocess.Popen[str]) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(driver.pid).children(recursive=True):
         try:
-            if "mdrun" in child.cmdline():
+            if {"mdrun", "janus_pore.drive.through_gmxapi"} & set(child.cmdline()):
                 found.append(child)
         except psutil.Error:
             continue

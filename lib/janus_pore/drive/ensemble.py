@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 from ..build.system import BuiltSystem, build_system, open_system
 from ..errors import MeasureError, MissingInputError, RunError
 from ..spec import Constant, Profile, Protocol, RunSpec, SystemSpec, Waveform
-from . import gromacs, segments
+from . import gromacs, segments, through_gmxapi
 from .field import FloatArray
 from .segments import Engine, Segment
 from .workers import calibrate, execute, layout_for, stopping
@@ -268,6 +269,15 @@ def complete(
     """
     if missed := gromacs.missed_gpu(engine.gmx):
         engine.say(missed)
+    with contextlib.ExitStack() as stack:
+        if through_gmxapi.unavailable(engine.gmx) is None:
+            engine.runner = stack.enter_context(contextlib.closing(through_gmxapi.Servers()))
+        _complete(engine, grown, what, workers, progress)
+
+
+def _complete(
+    engine: Engine, grown: Callable[[], Tree], what: str, workers: int | None, progress: bool
+) -> None:
     needed = grown()
     # Seconds of work, always on one thread, so that all that follows begins alike.
     start = [s for s in needed.equilibration() if s.kind == "start"]

@@ -6,6 +6,7 @@ warning stops the run and is shown.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -14,7 +15,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -106,15 +107,17 @@ class Gmx:
         try:
             done = subprocess.run(
                 command, cwd=cwd, input=stdin, env=environment(), text=True, errors="replace",
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+                capture_output=True, check=False,
             )  # fmt: skip
         except OSError as error:
             raise GromacsError(f"{self.path} cannot be run: {error}") from error
+        # Apart, for together the one would cut lines of the other.
+        printed = done.stdout + done.stderr
         if log is not None:
-            log.write_text(done.stdout, encoding="utf-8")
+            log.write_text(printed, encoding="utf-8")
         if done.returncode:
-            raise GromacsError(failure(command, cwd, done.returncode, done.stdout))
-        return done.stdout
+            raise GromacsError(failure(command, cwd, done.returncode, printed))
+        return printed
 
     def command(self, arguments: Sequence[str | Path]) -> list[str]:
         """Whole command line of a tool."""
@@ -350,19 +353,60 @@ class Stop:
                 for process in self._live:
                     process.send_signal(signal.SIGTERM)
 
-    def start(self, *arguments: object, **keywords: object) -> subprocess.Popen[bytes] | None:
-        """``Popen``, or None after a stop was requested."""
+    @contextlib.contextmanager
+    def watching(self, start: Callable[[], subprocess.Popen[bytes]]) -> Iterator[bool]:
+        """While a process works; False, without starting it, after a stop was requested."""
         with self._lock:
-            if self.reason is not None:
-                return None
-            process = subprocess.Popen(*arguments, **keywords)  # type: ignore[call-overload]
-            self._live.add(process)
-            return process  # type: ignore[no-any-return]
+            process = start() if self.reason is None else None
+            if process is not None:
+                self._live.add(process)
+        try:
+            yield process is not None
+        finally:
+            with self._lock:
+                self._live.discard(process)
 
-    def ended(self, process: subprocess.Popen[bytes]) -> None:
-        """Forget a process."""
-        with self._lock:
-            self._live.discard(process)
+
+Runner = Callable[[Sequence[str], Path, Stop, Sequence[int]], int | None]
+"""Runs mdrun with arguments, in a directory, unless stopped, holding file descriptors.
+
+What it prints goes to ``md.out``. Returns the exit status, None if it was not started.
+"""
+
+
+def executable(gmx: Gmx) -> Runner:
+    """Runs mdrun as a program."""
+
+    def run(
+        arguments: Sequence[str], cwd: Path, stop: Stop, keep_open: Sequence[int]
+    ) -> int | None:
+        started: list[subprocess.Popen[bytes]] = []
+
+        def start() -> subprocess.Popen[bytes]:
+            # A session of its own: Ctrl-C reaches this process alone, which passes it on
+            # once. A second signal would end mdrun without waiting for a pair-list step.
+            with (cwd / "md.out").open("wb") as stream:
+                process = subprocess.Popen(
+                    gmx.command(["mdrun", *arguments]), cwd=cwd, env=environment(),
+                    stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
+                    pass_fds=tuple(keep_open), start_new_session=True,
+                )  # fmt: skip
+            started.append(process)
+            return process
+
+        with stop.watching(start) as working:
+            if not working:
+                return None
+            sign(keep_open, started[0].pid)
+            return started[0].wait()
+
+    return run
+
+
+def sign(locks: Sequence[int], process: int) -> None:
+    """Write into lock files which mdrun holds them."""
+    for descriptor in locks:
+        os.pwrite(descriptor, f"process {process} (mdrun)".ljust(60).encode(), 0)
 
 
 def mdrun(
@@ -373,6 +417,7 @@ def mdrun(
     stop: Stop,
     last_step: int | None = None,
     keep_open: Sequence[int] = (),
+    runner: Runner | None = None,
 ) -> bool:
     """Run mdrun; what it prints goes to ``md.out`` in ``cwd``.
 
@@ -387,7 +432,9 @@ def mdrun(
     last_step
         Step that it must reach.
     keep_open
-        File descriptors that the process holds as long as it lives.
+        File descriptors that the process holds as long as it works.
+    runner
+        How to run it; by default as a program.
 
     Returns
     -------
@@ -399,27 +446,19 @@ def mdrun(
     GromacsError
         If it fails, with the lines that matter and the command to repeat.
     """
-    command = gmx.command(["mdrun", *arguments])
+    words = [str(a) for a in arguments]
+    command = gmx.command(["mdrun", *words])
+    returned = (runner or executable(gmx))(words, cwd, stop, keep_open)
+    if returned is None:
+        return False
     out = cwd / "md.out"
-    with out.open("wb") as stream:
-        # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
-        # A second signal would make mdrun end without waiting for a pair-list step.
-        process = stop.start(
-            command, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, stdout=stream,
-            stderr=subprocess.STDOUT, pass_fds=tuple(keep_open), start_new_session=True,
-        )  # fmt: skip
-        if process is None:
-            return False
-        for descriptor in keep_open:
-            os.pwrite(descriptor, f"process {process.pid} (mdrun)".ljust(60).encode(), 0)
-        try:
-            returned = process.wait()
-        finally:
-            stop.ended(process)
     log = latest_log(cwd)
     log_text = log.read_text(errors="replace") if log else ""
-    # Stopped by a signal, mdrun ends in order and yet with status 1.
-    stopped = stop.reason is not None and "Finished mdrun" in log_text
+    # Stopped by a signal, mdrun ends in order and yet with status 1; in its first moments
+    # it does not know the signal yet.
+    stopped = stop.reason is not None and (
+        "Finished mdrun" in log_text or returned == -signal.SIGTERM
+    )
     if returned and not stopped:
         raise GromacsError(
             failure(command, cwd, returned, out.read_text(errors="replace"), log_text)
@@ -445,14 +484,13 @@ def latest_log(cwd: Path) -> Path | None:
 
 def current_step(cwd: Path) -> int | None:
     """The last step that a running mdrun has printed (it needs ``-v``)."""
-    try:
-        with (cwd / "md.out").open("rb") as stream:
+    for printed in (cwd / "md.out", *cwd.glob("mdrun_*/stderr.txt")):
+        with contextlib.suppress(OSError), printed.open("rb") as stream:
             stream.seek(0, os.SEEK_END)
             stream.seek(max(0, stream.tell() - 400))
-            found = re.findall(rb"step (\d+)[, ]", stream.read())
-    except OSError:
-        return None
-    return int(found[-1]) if found else None
+            if found := re.findall(rb"step (\d+)[, ]", stream.read()):
+                return int(found[-1])
+    return None
 
 
 # --- hardware ---------------------------------------------------------------------------

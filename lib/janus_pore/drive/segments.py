@@ -467,6 +467,7 @@ class Engine:
     stop: gromacs.Stop = field(default_factory=gromacs.Stop)
     keep_trajectory: bool = False
     prepare: Prepare | None = None
+    runner: gromacs.Runner | None = None
     say: Callable[[str], None] = log.warning
 
 
@@ -589,7 +590,7 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
             arguments += ["-cpi", checkpoint]
         if not gromacs.mdrun(
             engine.gmx, arguments, cwd=partial, stop=engine.stop, last_step=last,
-            keep_open=(held.descriptor,),
+            keep_open=(held.descriptor,), runner=engine.runner,
         ):  # fmt: skip
             return False
     _write_json(partial / "done.json", _used(partial, began))
@@ -623,7 +624,7 @@ def _minimise_and_relax(engine: Engine, held: Claim, flags: list[str]) -> bool:
     )  # fmt: skip
     if not gromacs.mdrun(
         engine.gmx, [*MDRUN, *flags], cwd=partial, stop=engine.stop, last_step=segment.steps,
-        keep_open=(held.descriptor,),
+        keep_open=(held.descriptor,), runner=engine.runner,
     ):  # fmt: skip
         return False
     _write_json(partial / "done.json", _used(partial, began))
@@ -797,7 +798,9 @@ def _finish(engine: Engine, segment: Segment) -> None:
     # Without its plan a directory is not continued from, should this end half-way.
     (partial / "plan.json").unlink(missing_ok=True)
     for path in partial.iterdir():
-        if path not in kept:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path not in kept:
             path.unlink()
     _write_json(partial / "manifest.json", manifest)
     if segment.dir.is_dir():
@@ -873,6 +876,7 @@ def segment_manifest(engine: Engine, segment: Segment, done: Mapping[str, Any]) 
         "frame_steps": segment.frame_steps,
         "stamp": reduction_stamp(engine.system, engine.run),
         "run": engine.run.model_dump(mode="json"),
+        "through": "program" if engine.runner is None else "gmxapi",
         "hardware": done.get("used", {}),
         "wall_s": done.get("wall_s"),
         "ns_per_day": (done.get("used") or {}).get("ns_per_day"),
