@@ -50,6 +50,8 @@ MESH = {"fourierspacing": "0.08", "pme-order": "6"}
 
 _ION = "ION"
 _EVERY = frozenset(name for names in GROUPS.values() for name in names)
+_NO_ENTRY = ("[", ";", "#")
+"""How lines of a topology begin that are headings, comments or the preprocessor's."""
 _THERMOSTAT = ("tcoupl", "nh-chain-length", "nsttcouple", "tc-grps", "tau-t", "ref-t",
                "freezegrps", "freezedim")  # fmt: skip
 
@@ -215,7 +217,7 @@ def variant_topology(built: BuiltSystem, variant: Variant, atom: int) -> str:
             out += ["[ nonbond_params ]", *(f"{t} {_ION} 1 0.1 0.0" for t in switched_off), ""]
         if line.startswith("[") and section == "system":
             out += _ion_molecule(lines, charged="CL" in variant.charged)
-        if not words or line.startswith(("[", ";")):
+        if not words or line.startswith(_NO_ENTRY):
             out.append(line)
         elif section == "atoms" and molecule not in variant.charged:
             out.append(" ".join([*words[:6], "0.0", *words[7:]]))
@@ -235,14 +237,14 @@ def _sections(lines: list[str]) -> Iterator[tuple[str, str, str]]:
     for line in lines:
         if line.startswith("["):
             section = line.strip("[] ")
-        elif section == "moleculetype" and line.split() and not line.startswith(";"):
+        elif section == "moleculetype" and line.split() and not line.startswith(_NO_ENTRY):
             molecule = line.split()[0]
         yield section, molecule, line
 
 
 def _atom_lines(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
     for section, molecule, line in _sections(lines):
-        if section == "atoms" and line.split() and not line.startswith(("[", ";")):
+        if section == "atoms" and line.split() and not line.startswith(_NO_ENTRY):
             yield molecule, line.split()
 
 
