@@ -272,7 +272,10 @@ def output_options(frame_steps: int, energy_steps: int) -> dict[str, str]:
 
 
 def minimise_options(system: SystemSpec) -> dict[str, str]:
-    """Steepest descent in steps small enough for rigid water."""
+    """Steepest descent in small steps, with springs for water's bonds.
+
+    Rigid molecules fail once the step has grown.
+    """
     shared = ("comm-mode", "pbc", "periodic-molecules", "cutoff-scheme", "coulombtype",
               "rcoulomb", "fourierspacing", "pme-order", "ewald-rtol", "vdwtype", "rvdw",
               "DispCorr", "constraints", "freezegrps", "freezedim")  # fmt: skip
@@ -281,9 +284,10 @@ def minimise_options(system: SystemSpec) -> dict[str, str]:
         **{name: physics[name] for name in shared if name in physics},
         **list_options(system),
         "integrator": "steep",
+        "define": "-DFLEXIBLE",
         "emstep": "0.002",
         "emtol": "500",
-        "nsteps": "500",
+        "nsteps": "2000",
         "nstenergy": "0",
     }
 

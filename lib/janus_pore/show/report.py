@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,9 @@ MAIN_FIGURES = ("fig1a_system", "fig1b_loop", "fig2c_spread", "fig5a_pairs")
 START_TIMEOUT_S = 180
 """A kernel's start can take long while other processes fill the machine."""
 
+STOP_TIMEOUT_S = 60.0
+"""A kernel that is stopped waits for the checkpoints of its simulations."""
+
 _LONGEST_SOCKET_DIRECTORY = 55
 _PAGES = Path(__file__).parent / "pages"
 _DISPLAY_MATH = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
@@ -56,13 +60,23 @@ _CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
 
 
 class _LocalKernel(AsyncKernelManager):
-    """Talks through files: ports on a busy machine are taken between choosing and opening."""
+    """Talks through files, and is given the time to stop its simulations when it ends.
+
+    Ports on a busy machine are taken between choosing and opening.
+    """
 
     def __init__(self, **keywords: Any) -> None:
         super().__init__(**keywords)
+        self.shutdown_wait_time = STOP_TIMEOUT_S
         # the path of such a file may hold about a hundred characters
         if os.name == "posix" and len(jupyter_runtime_dir()) < _LONGEST_SOCKET_DIRECTORY:
             self.transport = "ipc"
+
+    async def shutdown_kernel(  # type: ignore[override]
+        self, now: bool = False, restart: bool = False
+    ) -> None:
+        """Interrupt what runs, then ask; an mdrun needs a moment for its checkpoint."""
+        await super().shutdown_kernel(now=False, restart=restart)
 
 
 class NotebookError(JanusPoreError):
@@ -337,6 +351,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     options = parser.parse_args(arguments)
     failures: dict[str, str] = {}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         profile = load_profile(options.profile)
         for name in options.only:
@@ -353,6 +368,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except JanusPoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command continues where it was", file=sys.stderr)
+        return 130
     print(f"report: {index}")
     return 1 if failures else 0
 
