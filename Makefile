@@ -11,7 +11,7 @@ NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" GMX="$$(cat $(VENV)/gmx-path 2>/dev/null)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup venv gromacs report test lint format lock clean
+.PHONY: help setup venv gromacs report plan test lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ gromacs: ## GROMACS alone: found, or built once and cached
 
 report: setup ## run the five notebooks and write report/ (PROFILE=tiny, demo, reduced, paper)
 	@$(RUN) python -m janus_pore.show.report --profile $(PROFILE)
+
+plan: setup ## what each protocol of PROFILE costs on this machine
+	@$(RUN) python -m janus_pore.drive plan $(PROFILE)
 
 test: setup lint ## style, types, stripped notebooks, all tests
 	@$(RUN) python -m pytest $(PYTEST_OPTIONS)
