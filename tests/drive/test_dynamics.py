@@ -12,7 +12,7 @@ from MDAnalysis.lib.formats.libmdaxdr import TRRFile
 from janus_pore.build.system import BuiltSystem, open_system
 from janus_pore.drive import ensemble, field, gromacs, segments
 from janus_pore.drive.ensemble import run_protocol
-from janus_pore.spec import Constant, Profile, Protocol, PulseTrain, Sine
+from janus_pore.spec import Constant, Profile, Protocol, PulseTrain, Sine, Step
 
 pytestmark = pytest.mark.gromacs
 
@@ -23,6 +23,18 @@ def with_protocol(profile: Profile, name: str, protocol: Protocol, **run: float)
     return profile.model_copy(
         update={"protocols": {name: protocol}, "run": profile.run.model_copy(update=run)}
     )
+
+
+def shortened(protocol: Protocol, duration_ps: float) -> Protocol:
+    """The beginning of a protocol's field, as another waveform."""
+    if isinstance(protocol.waveform, Sine):
+        cycles = duration_ps * protocol.waveform.frequency_GHz / 1000
+        wave = protocol.waveform.model_copy(update={"cycles": cycles})
+        return protocol.model_copy(update={"waveform": wave})
+    first = protocol.waveform.pulse_V_per_nm
+    wave = Step(from_V_per_nm=first, from_ps=min(duration_ps, 0.5), to_V_per_nm=0.0,
+                to_ps=max(duration_ps - 0.5, 0.25))  # fmt: skip
+    return protocol.model_copy(update={"waveform": wave})
 
 
 def phase_space(directory: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -49,13 +61,15 @@ def test_chained_segments_repeat_an_uninterrupted_run_bit_for_bit(
     tiny: Profile, runs: Callable[[str], Path], wave: Sine | PulseTrain
 ) -> None:
     protocol = Protocol(waveform=wave, frame_ps=0.1)
-    ends = {}
-    for name, chunk_ps in (("whole", 10.0), ("chained", 0.25)):
-        runs(name)
-        profile = with_protocol(tiny, "wave", protocol, chunk_ps=chunk_ps)
-        (ends[name],) = run_protocol(profile, "wave", progress=False, workers=1)
-    whole, chained = ends["whole"], ends["chained"]
-    assert len(chained.path) >= 2 * len(whole.path)
+    runs("whole")
+    (whole,) = run_protocol(with_protocol(tiny, "wave", protocol), "wave", progress=False)
+    runs("chained")
+    for stops in (0.25, 0.5, 1.0):  # shorter waves first: later ones continue them
+        parts = with_protocol(tiny, "wave", shortened(protocol, stops))
+        run_protocol(parts, "wave", progress=False)
+    profile = with_protocol(tiny, "wave", protocol, chunk_ps=0.1)
+    (chained,) = run_protocol(profile, "wave", progress=False)
+    assert len(chained.path) > len(whole.path)
     assert whole.path[-1].name == chained.path[-1].name
     for a, b in zip(phase_space(whole.path[-1]), phase_space(chained.path[-1]), strict=True):
         np.testing.assert_array_equal(a, b)

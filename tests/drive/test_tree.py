@@ -26,10 +26,10 @@ def root(tmp_path: Path, run: RunSpec = RUN, replica: int = 0, **changes: object
 
 
 def grown(
-    at: tree.Segment, waves: dict, *, frame: int = 50, chunk: int = 25000, known: dict | None = None
+    at: tree.Segment, waves: dict, *, frame: int = 50, known: dict | None = None
 ) -> dict[str, list[tree.Segment]]:
     histories = {label: tree.pieces(wave, RUN) for label, wave in waves.items()}
-    return tree.grow(at, histories, frame_steps=frame, chunk_steps=chunk, known=known or {})
+    return tree.grow(at, histories, frame_steps=frame, known=known or {})
 
 
 def as_known(ways: dict[str, list[tree.Segment]]) -> dict[str, dict]:
@@ -90,19 +90,33 @@ def test_one_more_delay_costs_one_more_branch(tmp_path: Path) -> None:
     assert again == before["11"]
 
 
-def test_keys_do_not_depend_on_cuts_frames_or_chunks(tmp_path: Path) -> None:
+def test_keys_do_not_depend_on_cuts_or_frames(tmp_path: Path) -> None:
     at = root(tmp_path)
     wave = Sine(amplitude_V_per_nm=1.2, frequency_GHz=5)
-    (whole,) = grown(at, {"a": wave}, chunk=100000)["a"]
-    pieces = grown(at, {"a": wave}, chunk=5000, frame=10)["a"]
-    assert len(pieces) == 20
+    (whole,) = grown(at, {"a": wave})["a"]
+    cuts = {str(n): wave.model_copy(update={"cycles": n / 8}) for n in range(1, 9)}
+    pieces = grown(at, cuts, frame=10)["8"]
+    assert len(pieces) == 8
     assert pieces[-1].key == whole.key
     assert pieces[-1].history == whole.history
-    assert pieces[-1].field.at(10.0) == pytest.approx(whole.field.at(200.0))
+    assert pieces[-1].field.at(10.0) == pytest.approx(whole.field.at(185.0))
     # The same field in two steps is the same field.
     split = Step(from_V_per_nm=0.5, from_ps=4, to_V_per_nm=0.5, to_ps=6)
     plain = Constant(field_V_per_nm=0.5, duration_ps=10)
     assert grown(at, {"a": split})["a"][-1].key == grown(at, {"a": plain})["a"][-1].key
+
+
+def test_chunks_lie_on_frames_and_fill_the_segment(tmp_path: Path) -> None:
+    at = root(tmp_path)
+    (segment,) = grown(at, {"a": Constant(field_V_per_nm=0.1, duration_ps=120)}, frame=60)["a"]
+    ends = tree.chunk_ends(segment, RUN)
+    assert ends[-1] == segment.end_step
+    assert len(ends) == 3
+    for end in ends[:-1]:
+        assert end % 25 == 0
+        assert (end - segment.start_step) % segment.frame_steps == 0
+        assert end == pytest.approx(50 / 0.002 * (1 + ends.index(end)), rel=0.01)
+    assert tree.chunk_ends(at, RUN) == [0]
 
 
 @pytest.mark.parametrize(
@@ -191,16 +205,16 @@ def test_prefixes(a: tuple, b: tuple, n: int) -> None:
 def test_every_way_leads_to_its_end_without_gaps(first: list, second: list) -> None:
     at = root(Path("/nowhere"))
 
-    def grow(histories: list, known: dict, chunk: int) -> dict:
+    def grow(histories: list, known: dict) -> dict:
         named = {str(i): h for i, h in enumerate(histories)}
-        return tree.grow(at, named, frame_steps=50, chunk_steps=chunk, known=known)
+        return tree.grow(at, named, frame_steps=50, known=known)
 
-    known = as_known(grow(first, {}, 100))
-    for histories, ways in ((first, grow(first, known, 75)), (second, grow(second, known, 75))):
+    known = as_known(grow(first, {}))
+    for histories, ways in ((first, grow(first, known)), (second, grow(second, known))):
         for h, way in zip(histories, ways.values(), strict=True):
             steps = [at.end_step, *(s.end_step for s in way)]
             assert steps == [*(s.start_step for s in way), tree.length(h)]
             assert tree.merged(p for s in way for p in [(*s.history[-1][:4], s.steps)]) == h
             parents = [s.parent for s in way]
             assert parents == [at, *way[:-1]]
-    assert set(known) >= {s.key for way in grow(first, known, 75).values() for s in way}
+    assert set(known) >= {s.key for way in grow(first, known).values() for s in way}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +111,6 @@ def tree(
     """
     stamp = segments.reduction_stamp(built, run)
     dt_ps = run.dt_fs / 1000
-    chunk = segments.steps_of(run.chunk_ps, run, "chunk_ps")
     start = segments.start_segment(built, run)
     as_if: dict[Path, dict[str, dict[str, Any]]] = {}
     for segment in planned:
@@ -124,7 +122,7 @@ def tree(
     first = segments.steps_of(run.equilibration_ps, run, "equilibration_ps")
     spacing = segments.steps_of(run.replica_spacing_ps, run, "replica_spacing_ps")
     rests = {str(i): ((0.0, 0.0, 0.0, 0.0, first + i * spacing),) for i in range(max(1, replicas))}
-    grown = segments.grow(start, rests, frame_steps=coarse, chunk_steps=chunk, known=known)
+    grown = segments.grow(start, rests, frame_steps=coarse, known=known)
     snapshots = [grown[name] for name in rests]
     fine = max(1, round(frame_ps / dt_ps))
     ways = {}
@@ -133,9 +131,7 @@ def tree(
         known = segments.known_segments(root.dir.parent, frame_steps=fine, stamp=stamp)
         known |= as_if.get(root.dir.parent, {})
         whole |= {root.dir.parent / name: manifest for name, manifest in known.items()}
-        ways[replica] = segments.grow(
-            root, histories, frame_steps=fine, chunk_steps=chunk, known=known
-        )
+        ways[replica] = segments.grow(root, histories, frame_steps=fine, known=known)
     atoms = max(stop for _, stop in built.manifest["atoms"].values())
     return Tree(snapshots, ways, whole, atoms)
 
@@ -443,13 +439,16 @@ def _with_system(profile: Profile, system: SystemSpec | None) -> Profile:
 def engine_for(profile: Profile, built: BuiltSystem, keep_trajectory: bool) -> Engine:
     gmx = gromacs.find_gmx()
 
-    def reduce(segment: Segment, xtc: Path, target: Path) -> None:
+    def reduce(segment: Segment, xtc: Path, target: Path, times_ps: tuple[float, float]) -> None:
         # The one place where this storey looks down: what a segment keeps is the series.
         from ..measure import series, trajectory
 
+        begin, end = times_ps
+        so_far = [series.read(target)] if target.exists() else []
+        if so_far and so_far[0].time.values[-1] > end - segment.dt_ps / 2:
+            return  # stopped between writing the series and deleting the trajectory
         dataset = trajectory.reduce_trajectory(
-            xtc, built.manifest, run=profile.run, start_ps=segment.start_ps,
-            duration_ps=segment.duration_ps,
+            xtc, built.manifest, run=profile.run, start_ps=begin, duration_ps=end - begin,
             field=lambda t: segment.field.at(t - segment.start_ps),
         )  # fmt: skip
         dataset.attrs |= {
@@ -460,8 +459,9 @@ def engine_for(profile: Profile, built: BuiltSystem, keep_trajectory: bool) -> E
             "gmx_version": ".".join(map(str, gmx.version)),
             "git_commit": segments.provenance(gmx)["git_commit"] or "",
         }
+        whole = series.concatenate([*so_far, dataset])
         try:
-            series.write(dataset, target)
+            series.write(whole, target)
         except MeasureError as error:  # no reason to doubt the trajectory
             raise RunError(str(error)) from error
 
@@ -548,7 +548,7 @@ def _rest(way: Sequence[Segment]) -> Waveform:
 
 
 def thermodynamics(record: RunRecord) -> dict[str, FloatArray]:
-    """Temperature, potential and conserved energy of a run.
+    """Temperature and energies of a run, about every picosecond.
 
     Returns
     -------
@@ -556,20 +556,8 @@ def thermodynamics(record: RunRecord) -> dict[str, FloatArray]:
         ``time_ps``, ``temperature_K``, ``potential_kJ_per_mol``, ``kinetic_kJ_per_mol``
         and ``conserved_kJ_per_mol``, each (n,).
     """
-    gmx = gromacs.find_gmx()
-    terms = ("Potential", "Kinetic-En.", "Conserved-En.", "Temperature")
-    rows: dict[float, list[float]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for directory in record.path:
-            for edr in sorted(directory.glob("*.edr")):
-                out = Path(scratch) / "energy.xvg"
-                gmx.run(
-                    ["energy", "-f", edr.resolve(), "-o", out, "-xvg", "none"],
-                    cwd=Path(scratch), stdin="\n".join(terms) + "\n\n",
-                )  # fmt: skip
-                for time_ps, *values in np.loadtxt(out, ndmin=2):
-                    rows[round(float(time_ps), 4)] = [float(v) for v in values]
-    times = np.array(sorted(rows))
-    table = np.array([rows[t] for t in times.tolist()]).reshape(-1, len(terms))
-    names = ("potential_kJ_per_mol", "kinetic_kJ_per_mol", "conserved_kJ_per_mol", "temperature_K")
-    return {"time_ps": times, **{name: table[:, i] for i, name in enumerate(names)}}
+    tables = [np.load(directory / "energies.npy") for directory in record.path]
+    table = segments.by_time(tables)
+    names = ("time_ps", "potential_kJ_per_mol", "kinetic_kJ_per_mol", "conserved_kJ_per_mol",
+             "temperature_K")  # fmt: skip
+    return {name: table[:, i] for i, name in enumerate(names)}

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import logging
 import math
@@ -24,26 +25,30 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from .. import __version__, paths
 from ..build.system import BuiltSystem
 from ..errors import GromacsError, JanusPoreError, MeasureError, RunError, SpecError
 from ..spec import RunSpec, Sine, Waveform, key, replica_seed
 from . import gromacs
-from .field import FieldSegment, mdp_options, segments
+from .field import FieldSegment, FloatArray, mdp_options, segments
 
 log = logging.getLogger("janus_pore")
 
 RELAX_PS = 2.0
 """Length of the v-rescale run between minimisation and the equilibration proper: after a
 minimisation Nosé-Hoover alone would ring."""
-ENERGY_PS = 0.5
+ENERGY_PS = 1.0
+"""Time between energies, at most; a short segment has a hundred of them."""
 UNREDUCED = ("start", "settle")
 """Kinds of segment whose trajectory is of no interest."""
 FRESH = (*UNREDUCED, "window")
@@ -262,13 +267,12 @@ def grow(
     histories: Mapping[str, tuple[Piece, ...]],
     *,
     frame_steps: int,
-    chunk_steps: int,
     known: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, list[Segment]]:
     """The segments that lead from a root to the end of each history.
 
-    Cuts are made where the field changes, where two histories part, at the end of each
-    history, and at multiples of a chunk. What is already there is used as it was cut.
+    Cuts are made where the field changes, where two histories part, and at the end of each
+    history. What is already there is used as it was cut.
 
     Parameters
     ----------
@@ -279,8 +283,6 @@ def grow(
     frame_steps
         Steps between frames at most; each segment uses the largest interval up to this
         that has a frame at both of its ends.
-    chunk_steps
-        Longest segment.
     known
         Manifests of whole segments by key, as :func:`known_segments` returns.
 
@@ -327,7 +329,7 @@ def grow(
     out = {}
     for label, history in histories.items():
         total = length(history)
-        cuts = {0, total, *range(chunk_steps, total, chunk_steps)}
+        cuts = {0, total}
         at = 0
         for piece in history:
             at += piece[4]
@@ -449,8 +451,9 @@ def _sha256(path: Path) -> str:
 
 # --- making one -------------------------------------------------------------------------
 
-Reduce = Callable[[Segment, Path, Path], None]
-"""Reduces a segment's trajectory (second) to its series (third)."""
+Reduce = Callable[[Segment, Path, Path, tuple[float, float]], None]
+"""Reduces a segment's trajectory (second), or its part between two times in ps, to its
+series (third), which it continues if it is there."""
 
 Prepare = Callable[["Engine", Segment, Mapping[str, str]], None]
 """Makes a window's run input from its parent's state, with the mdp options given."""
@@ -468,6 +471,7 @@ class Engine:
     keep_trajectory: bool = False
     prepare: Prepare | None = None
     runner: gromacs.Runner | None = None
+    reducer: Executor | None = None
     say: Callable[[str], None] = log.warning
 
 
@@ -576,25 +580,115 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
         _write_json(partial / "plan.json", plan)
     if (partial / "done.json").exists():
         return True
-    last = segment.end_step + segment.offset_steps
-    checkpoint, step = _valid_checkpoint(engine, segment)
+    ran = _read_json(partial / "ran.json") or dict(_NOTHING_RAN)
+    checkpoint, step = _valid_checkpoint(engine, segment, ran["reached"])
     if checkpoint is None:
-        for stale in (*partial.glob("md.*"), *partial.glob("state*.cpt")):
-            stale.unlink()
+        _start_over(partial)
+        ran = dict(_NOTHING_RAN)
         checkpoint = None if segment.kind in FRESH or _begins(segment) else "start.cpt"
-    began = time.time()
-    # At the last step already: an mdrun that outlived its driver.
-    if step < last:
-        arguments = [*MDRUN, *flags, "-cpt", f"{CHECKPOINT_MIN:g}"]
-        if checkpoint:
-            arguments += ["-cpi", checkpoint]
-        if not gromacs.mdrun(
-            engine.gmx, arguments, cwd=partial, stop=engine.stop, last_step=last,
-            keep_open=(held.descriptor,), runner=engine.runner,
-        ):  # fmt: skip
-            return False
-    _write_json(partial / "done.json", _used(partial, began))
+        step = segment.start_step + segment.offset_steps
+    reducing = _reduce_later(engine, segment) if _chunks_aside(partial) else None
+    if step == ran["aside"]:  # what an mdrun wrote that did not reach a checkpoint
+        for stray in partial.glob("md.*"):
+            stray.unlink()
+    for end in chunk_ends(segment, engine.run):
+        last = end + segment.offset_steps
+        if ran["aside"] is not None and last <= ran["aside"]:
+            continue
+        began = time.time()
+        if step < last:  # or an mdrun that outlived its driver got there
+            arguments = [*MDRUN, *flags, "-cpt", f"{CHECKPOINT_MIN:g}", "-nsteps", str(last - step)]
+            if checkpoint:
+                arguments += ["-cpi", checkpoint]
+            if not gromacs.mdrun(
+                engine.gmx, arguments, cwd=partial, stop=engine.stop, last_step=last,
+                keep_open=(held.descriptor,), runner=engine.runner,
+            ):  # fmt: skip
+                return False
+            ran["used"] = _used(partial)
+        ran |= {"reached": last, "wall_s": round(ran["wall_s"] + time.time() - began, 3)}
+        checkpoint, step = "state.cpt", last
+        _write_json(partial / "ran.json", ran)
+        if segment.kind not in UNREDUCED:
+            _set_aside(partial, end)
+            ran["aside"] = last
+            _write_json(partial / "ran.json", ran)
+            if end < segment.end_step:
+                _wait_for(reducing, partial)  # bounded disk: no more than one chunk waits
+                reducing = _reduce_later(engine, segment)
+    _wait_for(reducing, partial)
+    _write_json(partial / "done.json", ran)
     return True
+
+
+_NOTHING_RAN = {"reached": None, "aside": None, "wall_s": 0.0, "used": None}
+"""How far a segment's dynamics got, and its trajectory was set aside, in mdrun's steps."""
+
+
+def chunk_ends(segment: Segment, run: RunSpec) -> list[int]:
+    """Steps at which a long segment's trajectory so far is handed over for reduction.
+
+    They lie on frames and pair-list updates, so the dynamics is the same without them.
+    """
+    if segment.kind not in ("drive", "equilibrium"):
+        return [segment.end_step]
+    grid = math.lcm(gromacs.STRIDE, segment.frame_steps)
+    chunk = max(1, round(run.chunk_ps / segment.dt_ps / grid)) * grid
+    return [*range(segment.start_step + chunk, segment.end_step, chunk), segment.end_step]
+
+
+def _start_over(partial: Path) -> None:
+    """Remove all that a half-finished segment has produced."""
+    for path in partial.iterdir():
+        if path.name.startswith("chunk-"):
+            shutil.rmtree(path)
+        elif path.name not in ("plan.json", "start.cpt", "held.json") and path.suffix not in (
+            ".tpr",
+            ".ndx",
+        ):
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+
+
+def _set_aside(partial: Path, end: int) -> None:
+    """Move a chunk's files out of mdrun's way, under their final name once all are there."""
+    moving = partial / f"moving-{end:012d}"
+    moving.mkdir(exist_ok=True)
+    for path in partial.glob("md.part*"):
+        path.rename(moving / path.name)
+    if any(moving.iterdir()):
+        moving.rename(partial / f"chunk-{end:012d}")
+    else:  # done already, when this was last stopped
+        moving.rmdir()
+
+
+def _chunks_aside(partial: Path) -> list[Path]:
+    return sorted(partial.glob("chunk-*"))
+
+
+def _wait_for(reducing: Future[None] | None, partial: Path) -> None:
+    if reducing is not None:
+        with _discarding(partial):
+            reducing.result()
+
+
+@contextlib.contextmanager
+def _discarding(partial: Path) -> Iterator[None]:
+    """Discard a segment whose trajectory cannot be reduced: nothing else would help."""
+    try:
+        yield
+    except (MeasureError, GromacsError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise type(error)(f"{error} (the same command makes it again)") from error
+
+
+def _reduce_later(engine: Engine, segment: Segment) -> Future[None]:
+    """Reduce the chunks set aside while dynamics goes on."""
+    if engine.reducer is not None:
+        return engine.reducer.submit(_reduce_chunks, engine, segment)
+    _reduce_chunks(engine, segment)
+    done: Future[None] = Future()
+    done.set_result(None)
+    return done
 
 
 def _minimise_and_relax(engine: Engine, held: Claim, flags: list[str]) -> bool:
@@ -627,7 +721,8 @@ def _minimise_and_relax(engine: Engine, held: Claim, flags: list[str]) -> bool:
         keep_open=(held.descriptor,), runner=engine.runner,
     ):  # fmt: skip
         return False
-    _write_json(partial / "done.json", _used(partial, began))
+    wall = round(time.time() - began, 3)
+    _write_json(partial / "done.json", {"used": _used(partial), "wall_s": wall})
     return True
 
 
@@ -635,7 +730,7 @@ def segment_options(engine: Engine, segment: Segment) -> dict[str, str]:
     """All mdp options of a segment."""
     run, spec = engine.run, engine.system.spec
     energy = round(ENERGY_PS / segment.dt_ps / gromacs.STRIDE) or 1
-    few = max(1, segment.steps // gromacs.STRIDE // 10)
+    few = max(1, segment.steps // gromacs.STRIDE // 100)
     options = {
         **gromacs.physics_options(spec, run),
         **gromacs.list_options(spec),
@@ -720,8 +815,13 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _valid_checkpoint(engine: Engine, segment: Segment) -> tuple[str | None, int]:
-    """The newest whole checkpoint of a half-finished segment, if any, and its step."""
+def _valid_checkpoint(
+    engine: Engine, segment: Segment, reached: int | None
+) -> tuple[str | None, int]:
+    """The newest whole checkpoint of a half-finished segment, if any, and its step.
+
+    Before ``reached``, up to where trajectories have been set aside, none is of use.
+    """
     for name in ("state.cpt", "state_prev.cpt"):
         path = segment.partial / name
         if not path.exists():
@@ -731,7 +831,7 @@ def _valid_checkpoint(engine: Engine, segment: Segment) -> tuple[str | None, int
         except GromacsError:
             engine.say(f"checkpoint {path} is damaged; trying the one before")
             continue
-        first = segment.start_step + segment.offset_steps
+        first = segment.start_step + segment.offset_steps if reached is None else reached
         if first <= step <= segment.end_step + segment.offset_steps:
             return name, step
     return None, -1
@@ -758,11 +858,9 @@ def checkpoint_step(gmx: gromacs.Gmx, path: Path) -> int:
     raise GromacsError(f"checkpoint {path} names no step; it is damaged")
 
 
-def _used(partial: Path, began: float) -> dict[str, Any]:
+def _used(partial: Path) -> gromacs.Used:
     path = gromacs.latest_log(partial)
-    text = path.read_text(errors="replace") if path else ""
-    used = gromacs.hardware_used(text)
-    return {"used": used, "wall_s": round(time.time() - began, 3)}
+    return gromacs.hardware_used(path.read_text(errors="replace") if path else "")
 
 
 def finish(engine: Engine, held: Claim) -> None:
@@ -782,14 +880,12 @@ def finish(engine: Engine, held: Claim) -> None:
 
 def _finish(engine: Engine, segment: Segment) -> None:
     partial = segment.partial
-    try:
-        series = [] if segment.kind in UNREDUCED else [_reduce(engine, segment)]
-    except (MeasureError, GromacsError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise type(error)(f"{error} (the same command makes it again)") from error
-    kept = [partial / "state.cpt", partial / "segment.tpr", *series, *sorted(partial.glob("*.edr"))]
-    if engine.keep_trajectory and series:
-        kept.append(partial / "trajectory.xtc")
+    with _discarding(partial):
+        _reduce_chunks(engine, segment)
+    kept = [partial / "state.cpt", partial / "segment.tpr"]
+    kept += [p for p in (partial / "series.nc", partial / "energies.npy") if p.exists()]
+    if engine.keep_trajectory and segment.kind not in UNREDUCED:
+        kept.append(_join(engine, sorted(partial.glob("trajectory-*.xtc"))))
     done = _read_json(partial / "done.json") or {}
     manifest = segment_manifest(engine, segment, done)
     manifest["state"] = fingerprint(engine.gmx, partial / "state.cpt")
@@ -837,18 +933,74 @@ def _discard(directory: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _reduce(engine: Engine, segment: Segment) -> Path:
-    """Series of a segment from its trajectory, which a restart leaves in several parts."""
-    partial = segment.partial
-    parts = sorted(partial.glob("md.part*.xtc"))
-    whole = partial / "trajectory.xtc"
-    if len(parts) > 1:
-        # Where parts overlap the later one, which continued from the checkpoint, counts.
-        engine.gmx.run(["trjcat", "-f", *(p.name for p in parts), "-o", whole.name], cwd=partial)
-    elif parts:
-        _link(parts[0], whole) if not whole.exists() else None
-    engine.reduce(segment, whole, partial / "series.nc")
-    return partial / "series.nc"
+def _reduce_chunks(engine: Engine, segment: Segment) -> None:
+    """Reduce the chunks set aside, in order, and delete them."""
+    for folder in _chunks_aside(segment.partial):
+        ends = chunk_ends(segment, engine.run)
+        end = int(folder.name.removeprefix("chunk-"))
+        begin = max((e for e in ends if e < end), default=segment.start_step)
+        _reduce_chunk(engine, segment, folder, (begin * segment.dt_ps, end * segment.dt_ps))
+
+
+def _reduce_chunk(
+    engine: Engine, segment: Segment, folder: Path, times_ps: tuple[float, float]
+) -> None:
+    xtc = _join(engine, sorted(folder.glob("md.part*.xtc")))
+    engine.reduce(segment, xtc, segment.partial / "series.nc", times_ps)
+    energies = segment.partial / "energies.npy"
+    rows = [np.load(energies)] if energies.exists() else []
+    *cut_short, last = sorted(folder.glob("md.part*.edr"))
+    for edr in cut_short:  # a killed mdrun may have left no whole frame
+        with contextlib.suppress(GromacsError):
+            rows.append(read_energies(engine.gmx, edr))
+    rows.append(read_energies(engine.gmx, last))
+    stream = io.BytesIO()
+    np.save(stream, by_time(rows).astype(np.float32))
+    _write_bytes(energies, stream.getvalue())
+    if engine.keep_trajectory:
+        xtc.rename(segment.partial / f"trajectory-{folder.name}.xtc")
+    shutil.rmtree(folder)
+
+
+def _join(engine: Engine, parts: Sequence[Path]) -> Path:
+    """One trajectory of several; where two overlap, the later one counts.
+
+    A run that continued from a checkpoint repeats what the one before it wrote after that.
+    """
+    whole = parts[0].with_name("trajectory.xtc")
+    whole.unlink(missing_ok=True)
+    names = [p.name for p in parts if p.stat().st_size]
+    if len(names) > 1:
+        engine.gmx.run(["trjcat", "-f", *names, "-o", whole.name], cwd=whole.parent)
+    else:
+        _link(whole.with_name(names[0]), whole)
+    return whole
+
+
+ENERGY_TERMS = ("Potential", "Kinetic-En.", "Conserved-En.", "Temperature")
+
+
+def read_energies(gmx: gromacs.Gmx, edr: Path) -> FloatArray:
+    """Time in ps and :data:`ENERGY_TERMS`, (n, 5), of an energy file.
+
+    Raises
+    ------
+    GromacsError
+        If it is damaged.
+    """
+    out = edr.with_suffix(".xvg")
+    gmx.run(
+        ["energy", "-f", edr.name, "-o", out.name, "-xvg", "none"], cwd=edr.parent,
+        stdin="\n".join(ENERGY_TERMS) + "\n\n",
+    )  # fmt: skip
+    table: FloatArray = np.loadtxt(out, ndmin=2)
+    return table
+
+
+def by_time(tables: Sequence[FloatArray]) -> FloatArray:
+    """Tables of energies joined in order of time; of equal times the last one counts."""
+    rows = {round(float(row[0]), 4): row for table in tables for row in table}
+    return np.array([rows[t] for t in sorted(rows)], dtype=float)
 
 
 def segment_manifest(engine: Engine, segment: Segment, done: Mapping[str, Any]) -> dict[str, Any]:
@@ -938,6 +1090,10 @@ def _read_json(path: Path) -> Any:
 
 
 def _write_json(path: Path, data: Any) -> None:
+    _write_bytes(path, (json.dumps(data, indent=1) + "\n").encode())
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    temporary.write_bytes(data)
     temporary.replace(path)

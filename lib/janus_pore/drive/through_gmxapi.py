@@ -32,9 +32,9 @@ def unavailable(gmx: Gmx) -> str | None:
     """Why simulations cannot run through gmxapi with this GROMACS; None if they can."""
     if importlib.util.find_spec("gmxapi") is None:
         return "the Python package gmxapi is not installed"
-    from gmxapi.utility import config
-
     try:
+        from gmxapi.utility import config
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # in gmxapi's own code
             built_for = Path(config()["gmx_executable"])

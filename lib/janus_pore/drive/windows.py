@@ -196,11 +196,11 @@ def _engine(profile: Profile, built: BuiltSystem) -> Engine:
     engine = ensemble.engine_for(profile, built, keep_trajectory=False)
     drive_reduce = engine.reduce
 
-    def reduce(segment: Segment, xtc: Path, target: Path) -> None:
+    def reduce(segment: Segment, xtc: Path, target: Path, times_ps: tuple[float, float]) -> None:
         if segment.kind == "window":
             _reduce(engine, segment, xtc, target)
         else:
-            drive_reduce(segment, xtc, target)
+            drive_reduce(segment, xtc, target, times_ps)
 
     engine.reduce, engine.prepare = reduce, _prepare
     return engine

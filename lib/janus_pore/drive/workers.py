@@ -118,6 +118,7 @@ def execute(
         ThreadPoolExecutor(workers, "mdrun") as pool,
         ThreadPoolExecutor(1, "reduce") as reducer,
     ):
+        engine.reducer = reducer
 
         def ready(segment: Segment) -> bool:
             return segment.parent is None or (
