@@ -606,6 +606,8 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
             ):  # fmt: skip
                 return False
             ran["used"] = _used(partial)
+            if ran["used"]["gpus_seen"] and not ran["used"]["on_gpu"]:
+                engine.say(f"mdrun saw a GPU and did not use it, by its log in {partial}")
         ran |= {"reached": last, "wall_s": round(ran["wall_s"] + time.time() - began, 3)}
         checkpoint, step = "state.cpt", last
         _write_json(partial / "ran.json", ran)

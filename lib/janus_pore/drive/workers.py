@@ -25,6 +25,9 @@ from ..spec import key
 from . import gromacs, segments
 from .segments import Claim, Engine, Segment
 
+LOG_EVERY_S = 60.0
+"""Longest silence of the progress line where it is logged rather than seen."""
+
 CALIBRATION_PAYS = 5e8
 """Atoms times steps from which the few seconds of a calibration are worth it: some
 minutes of one thread."""
@@ -227,14 +230,15 @@ class _Progress:
     """One line: ns done and in all, ns/day, time left, replicas done."""
 
     def __init__(self, pending: Sequence[Segment], what: str, show: bool) -> None:
-        self.steps = {s.dir: s for s in pending}
         self.total_ns = sum(s.duration_ps for s in pending) / 1000
         self.replicas = {s.replica for s in pending} - {None}
         self.began = time.monotonic()
-        live = sys.stdout.isatty()
+        self.first_ns: float | None = None
+        self.live = sys.stdout.isatty()
+        self.shown_ns, self.shown_at = 0.0, self.began
         self.bar = tqdm(
             total=self.total_ns, desc=what, file=sys.stdout, disable=not show, ncols=100,
-            mininterval=0.5 if live else 10.0, ascii=not live, leave=True,
+            mininterval=0.5, maxinterval=1e9, ascii=not self.live, leave=True,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.3f}/{total:.3f} ns{postfix}",
         )  # fmt: skip
 
@@ -242,7 +246,6 @@ class _Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.refresh()
         self.bar.close()
 
     def show(
@@ -256,7 +259,9 @@ class _Progress:
             at = (step or 0) - segment.offset_steps - segment.start_step
             left += segment.duration_ps - min(max(at, 0), segment.steps) * segment.dt_ps
         done_ns = self.total_ns - left / 1000
-        rate = done_ns / (time.monotonic() - self.began)
+        if self.first_ns is None:  # what earlier calls left half-finished
+            self.first_ns = done_ns
+        rate = (done_ns - self.first_ns) / (time.monotonic() - self.began)
         busy = {s.replica for s in itertools.chain(running, waiting)}
         parts = [f"{rate * 86400:.1f} ns/day"]
         if rate > 0:
@@ -266,4 +271,12 @@ class _Progress:
         if failed := list(failed):
             parts.append(f"{len(failed)} failed")
         self.bar.set_postfix_str(", ".join(parts), refresh=False)
-        self.bar.update(max(0.0, done_ns - self.bar.n))
+        if self.live:
+            self.bar.update(max(0.0, done_ns - self.bar.n))
+            return
+        # In a log or a notebook's output every update stays: few, and evenly spread.
+        self.bar.n = max(self.bar.n, done_ns)
+        waited = time.monotonic() - self.shown_at
+        if waited > LOG_EVERY_S or (waited > 5 and done_ns > self.shown_ns + self.total_ns / 10):
+            self.shown_ns, self.shown_at = done_ns, time.monotonic()
+            self.bar.refresh()
