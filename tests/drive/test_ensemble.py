@@ -109,6 +109,7 @@ def test_finer_frames_are_run_again_and_coarser_ones_are_not(
         ensemble.open_runs(by_frame[0.05], "rest")
     (fine,) = ensemble.run_protocol(by_frame[0.05], "rest", progress=False)
     assert fine.path == coarse.path
+    assert any("coarser than is asked for" in r.getMessage() for r in caplog.records)
     again = series.read(fine.series[0])
     assert len(again.time) == 5 * len(first.time) - 4
     np.testing.assert_array_equal(again.field.values[::5], first.field.values)

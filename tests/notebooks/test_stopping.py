@@ -29,7 +29,9 @@ def test_a_stopped_report_leaves_no_simulation_behind(tmp_path):
         env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
         deadline = time.monotonic() + 180
-        while not list(tmp_path.glob("runs/*/equilibrium/.*.partial/md.part*.edr")):
+        # Once the start, which is over in seconds and never resumed, is done.
+        start, run = "runs/*/equilibrium/*/manifest.json", "runs/*/equilibrium/.*.partial/md.part*"
+        while not (list(tmp_path.glob(start)) and list(tmp_path.glob(run))):
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -38,6 +40,7 @@ def test_a_stopped_report_leaves_no_simulation_behind(tmp_path):
         printed, _ = process.communicate(timeout=90)
     assert process.returncode == 130
     assert "the same command continues" in printed
+    assert "100%|" not in printed.split("equilibration", 1)[1], printed
     here = str(tmp_path)
     assert not [p for p in psutil.process_iter(["cwd"]) if here in str(p.info["cwd"])]
     assert list(tmp_path.glob("runs/*/equilibrium/.*.partial/state.cpt"))

@@ -284,6 +284,9 @@ def _complete(
     ends = sum(len(ways) for ways in needed.ways.values())
     layout = layout_for(engine, start[0], needed.drive(), ends, workers)
     while pending := (needed := grown()).pending(needed.drive()):
+        if again := [s for s in pending if s.dir.is_dir()]:
+            why = segments.unfitness(engine.system, engine.run, again[0])
+            engine.say(f"{len(again)} segments are run again; the first, {again[0].dir}, {why}")
         execute(engine, pending, what, layout, progress)
 
 

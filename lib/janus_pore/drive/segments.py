@@ -403,6 +403,16 @@ def unfit(manifest: Mapping[str, Any], frame_steps: int, stamp: str) -> str | No
     return None
 
 
+def unfitness(system: BuiltSystem, run: RunSpec, segment: Segment) -> str | None:
+    """Why a segment that is on disk has to be made again, if it has to."""
+    try:
+        manifest = read_manifest(segment.dir)
+        check_state(segment.dir, manifest)
+    except RunError as error:
+        return str(error)
+    return unfit(manifest, segment.frame_steps, reduction_stamp(system, run))
+
+
 def read_manifest(directory: Path) -> dict[str, Any]:
     """A segment's manifest, after checking that its files are there with their sizes.
 
@@ -534,15 +544,7 @@ def _claim(engine: Engine, segment: Segment) -> Claim | None:
             time.sleep(0.1)
             waited += 0.1
     os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}".ljust(60).encode(), 0)
-    whole = False
-    if segment.dir.is_dir():
-        try:
-            manifest = read_manifest(segment.dir)
-        except RunError as error:
-            engine.say(f"{error}; computing it again")
-        else:
-            stamp = reduction_stamp(engine.system, engine.run)
-            whole = unfit(manifest, segment.frame_steps, stamp) is None
+    whole = segment.dir.is_dir() and unfitness(engine.system, engine.run, segment) is None
     return Claim(segment, descriptor, whole)
 
 
@@ -587,38 +589,42 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
         ran = dict(_NOTHING_RAN)
         checkpoint = None if segment.kind in FRESH or _begins(segment) else "start.cpt"
         step = segment.start_step + segment.offset_steps
-    reducing = _reduce_later(engine, segment) if _chunks_aside(partial) else None
     if step == ran["aside"]:  # what an mdrun wrote that did not reach a checkpoint
         for stray in partial.glob("md.*"):
             stray.unlink()
-    for end in chunk_ends(segment, engine.run):
-        last = end + segment.offset_steps
-        if ran["aside"] is not None and last <= ran["aside"]:
-            continue
-        began = time.time()
-        if step < last:  # or an mdrun that outlived its driver got there
-            arguments = [*MDRUN, *flags, "-cpt", f"{CHECKPOINT_MIN:g}", "-nsteps", str(last - step)]
-            if checkpoint:
-                arguments += ["-cpi", checkpoint]
-            if not gromacs.mdrun(
-                engine.gmx, arguments, cwd=partial, stop=engine.stop, last_step=last,
-                keep_open=(held.descriptor,), runner=engine.runner,
-            ):  # fmt: skip
-                return False
-            ran["used"] = _used(partial)
-            if ran["used"]["gpus_seen"] and not ran["used"]["on_gpu"]:
-                engine.say(f"mdrun saw a GPU and did not use it, by its log in {partial}")
-        ran |= {"reached": last, "wall_s": round(ran["wall_s"] + time.time() - began, 3)}
-        checkpoint, step = "state.cpt", last
-        _write_json(partial / "ran.json", ran)
-        if segment.kind not in UNREDUCED:
-            _set_aside(partial, end)
-            ran["aside"] = last
+    reducing = _Reducing(engine, segment)
+    try:
+        for end in chunk_ends(segment, engine.run):
+            last = end + segment.offset_steps
+            if ran["aside"] is not None and last <= ran["aside"]:
+                continue
+            began = time.time()
+            if step < last:  # or an mdrun that outlived its driver got there
+                arguments = [*MDRUN, *flags, "-cpt", f"{CHECKPOINT_MIN:g}"]
+                arguments += ["-nsteps", str(last - step)]
+                if checkpoint:
+                    arguments += ["-cpi", checkpoint]
+                if not gromacs.mdrun(
+                    engine.gmx, arguments, cwd=partial, stop=engine.stop, last_step=last,
+                    keep_open=(held.descriptor,), runner=engine.runner,
+                ):  # fmt: skip
+                    return False
+                ran["used"] = _used(partial)
+                if ran["used"]["gpus_seen"] and not ran["used"]["on_gpu"]:
+                    engine.say(f"mdrun saw a GPU and did not use it, by its log in {partial}")
+            begin = segment.start_step + segment.offset_steps
+            begin = begin if ran["aside"] is None else ran["aside"]
+            ran |= {"reached": last, "wall_s": round(ran["wall_s"] + time.time() - began, 3)}
+            checkpoint, step = "state.cpt", last
             _write_json(partial / "ran.json", ran)
-            if end < segment.end_step:
-                _wait_for(reducing, partial)  # bounded disk: no more than one chunk waits
-                reducing = _reduce_later(engine, segment)
-    _wait_for(reducing, partial)
+            if segment.kind not in UNREDUCED:
+                _set_aside(partial, begin - segment.offset_steps, end)
+                ran["aside"] = last
+                _write_json(partial / "ran.json", ran)
+                if end < segment.end_step:
+                    reducing.next()
+    finally:
+        reducing.finish()
     _write_json(partial / "done.json", ran)
     return True
 
@@ -651,26 +657,50 @@ def _start_over(partial: Path) -> None:
             path.unlink() if path.is_file() else shutil.rmtree(path)
 
 
-def _set_aside(partial: Path, end: int) -> None:
+def _set_aside(partial: Path, begin: int, end: int) -> None:
     """Move a chunk's files out of mdrun's way, under their final name once all are there."""
-    moving = partial / f"moving-{end:012d}"
+    moving = partial / f"moving-{begin}-{end}"
     moving.mkdir(exist_ok=True)
     for path in partial.glob("md.part*"):
         path.rename(moving / path.name)
     if any(moving.iterdir()):
-        moving.rename(partial / f"chunk-{end:012d}")
+        moving.rename(partial / f"chunk-{begin}-{end}")
     else:  # done already, when this was last stopped
         moving.rmdir()
 
 
-def _chunks_aside(partial: Path) -> list[Path]:
-    return sorted(partial.glob("chunk-*"))
+def _chunks_aside(partial: Path) -> list[tuple[int, int, Path]]:
+    """First and last step and folder of the chunks that wait for reduction, in order."""
+    return sorted(
+        (int(begin), int(end), folder)
+        for folder in partial.glob("chunk-*")
+        for _, begin, end in [folder.name.split("-", 2)]
+    )
 
 
-def _wait_for(reducing: Future[None] | None, partial: Path) -> None:
-    if reducing is not None:
-        with _discarding(partial):
-            reducing.result()
+class _Reducing:
+    """Reduction of a segment's chunks beside its dynamics, at most one chunk behind."""
+
+    def __init__(self, engine: Engine, segment: Segment) -> None:
+        self.engine, self.segment = engine, segment
+        self.future: Future[None] | None = None
+        if _chunks_aside(segment.partial):
+            self.next()
+
+    def next(self) -> None:
+        """Reduce what has been set aside, after what was before it."""
+        self.finish()
+        if self.engine.reducer is None:
+            with _discarding(self.segment.partial):
+                _reduce_chunks(self.engine, self.segment)
+        else:
+            self.future = self.engine.reducer.submit(_reduce_chunks, self.engine, self.segment)
+
+    def finish(self) -> None:
+        """Wait until it is done."""
+        if self.future is not None:
+            with _discarding(self.segment.partial):
+                self.future.result()
 
 
 @contextlib.contextmanager
@@ -681,16 +711,6 @@ def _discarding(partial: Path) -> Iterator[None]:
     except (MeasureError, GromacsError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise type(error)(f"{error} (the same command makes it again)") from error
-
-
-def _reduce_later(engine: Engine, segment: Segment) -> Future[None]:
-    """Reduce the chunks set aside while dynamics goes on."""
-    if engine.reducer is not None:
-        return engine.reducer.submit(_reduce_chunks, engine, segment)
-    _reduce_chunks(engine, segment)
-    done: Future[None] = Future()
-    done.set_result(None)
-    return done
 
 
 def _minimise_and_relax(engine: Engine, held: Claim, flags: list[str]) -> bool:
@@ -937,10 +957,7 @@ def _discard(directory: Path) -> None:
 
 def _reduce_chunks(engine: Engine, segment: Segment) -> None:
     """Reduce the chunks set aside, in order, and delete them."""
-    for folder in _chunks_aside(segment.partial):
-        ends = chunk_ends(segment, engine.run)
-        end = int(folder.name.removeprefix("chunk-"))
-        begin = max((e for e in ends if e < end), default=segment.start_step)
+    for begin, end, folder in _chunks_aside(segment.partial):
         _reduce_chunk(engine, segment, folder, (begin * segment.dt_ps, end * segment.dt_ps))
 
 

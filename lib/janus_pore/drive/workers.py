@@ -117,11 +117,13 @@ def execute(
     finishing: dict[Future[None], Segment] = {}
     done: set[Path] = set()
     with (
+        contextlib.ExitStack() as stack,
         _Progress(pending, what, progress) as bar,
         ThreadPoolExecutor(workers, "mdrun") as pool,
         ThreadPoolExecutor(1, "reduce") as reducer,
     ):
         engine.reducer = reducer
+        stack.callback(setattr, engine, "reducer", None)
 
         def ready(segment: Segment) -> bool:
             return segment.parent is None or (
@@ -157,6 +159,8 @@ def execute(
                     failed[segment.dir] = error
                 elif held := future.result():
                     finishing[reducer.submit(_finish, engine, held)] = segment
+                else:  # stopped
+                    waiting[segment.dir] = segment
             bar.show([s for s, _ in running.values()], waiting.values(), failed)
     texts = [f"segment {path}: {error}" for path, error in failed.items()]
     if engine.stop.reason is not None:
