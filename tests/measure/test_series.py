@@ -67,6 +67,18 @@ def test_file_keeps_values_far_below_the_physics(tmp_path: Path, example: xr.Dat
     xr.testing.assert_identical(again, found)
 
 
+def test_a_file_in_other_units_is_read_by_its_own(
+    tmp_path: Path, example: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finer = {**series._UNIT_STORED, "theta": 0.01, "field": 1e-5}
+    with monkeypatch.context() as patch:
+        patch.setattr(series, "_UNIT_STORED", finer)
+        series.write(example, tmp_path / "finer.nc")
+    found = series.read(tmp_path / "finer.nc")
+    assert np.nanmax(np.abs(found["theta"].values - example["theta"].values)) <= 0.005001
+    assert np.abs(found["field"].values - example["field"].values).max() <= 5.001e-6
+
+
 def test_plain_xarray_reads_the_file(tmp_path: Path, example: xr.Dataset) -> None:
     series.write(example, tmp_path / "series.nc")
     with xr.open_dataset(tmp_path / "series.nc") as plain:

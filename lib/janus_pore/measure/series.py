@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..drive import ensemble
 from ..errors import MeasureError
 from ..spec import Profile
 from .trajectory import ESTIMATORS, SPECIES
@@ -233,9 +234,6 @@ def open_protocol(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
     MeasureError
         If a series is damaged or the replicas do not match.
     """
-    # The drive storey reduces trajectories, so it imports this module's neighbour.
-    from ..drive import ensemble
-
     by_label: dict[str, dict[int, xr.Dataset]] = {}
     for record in ensemble.open_runs(profile, protocol):
         whole = concatenate(record.series)
