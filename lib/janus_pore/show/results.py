@@ -7,7 +7,6 @@ reference box: applied field divided by :attr:`janus_pore.spec.Profile.field_sca
 
 from __future__ import annotations
 
-import itertools
 import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,20 +25,14 @@ from ..build.system import (
     bulk_density,
 )
 from ..drive.ensemble import RunRecord, thermodynamics
-from ..errors import SpecError
-from ..measure import current, plasticity, water
+from ..measure import current
 from ..measure.statistics import (
     FEWEST_UNITS,
-    Band,
     Estimate,
-    ExponentialFit,
-    band,
-    draw_sums,
-    estimate,
 )
-from ..spec import Profile, PulseTrain, Sine, Step
+from ..spec import Profile, Sine
 from . import scorecard, view
-from .figures import SPECIES_NAME, Curve, FloatArray, Relaxation
+from .figures import SPECIES_NAME, Curve, FloatArray
 
 NOTHING = Estimate(float("nan"), float("nan"), float("nan"), 0, "nothing to measure")
 
@@ -208,12 +201,12 @@ class Sweeps(NamedTuple):
 
     def curves(self) -> dict[str, Curve]:
         """Sweep direction to current against field, both polarities in one line."""
-        return _both_polarities(
+        return both_polarities(
             {k: Curve.of(b.field_V_per_nm, b.current_nA) for k, b in self.branches.items()}
         )
 
 
-def _both_polarities(
+def both_polarities(
     branches: Mapping[tuple[current.Polarity, current.Direction], Curve],
 ) -> dict[str, Curve]:
     """Sweep direction to one curve from the most negative to the most positive field."""
@@ -403,339 +396,3 @@ def replicas_of(data: xr.Dataset, protocol: str) -> str:
     numbers = data["replica"].values.tolist()
     many = f"replicas {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else "replica 0"
     return f"{protocol}, {many}"
-
-
-# --- order of the pore water ----------------------------------------------------------
-
-
-def require_pore(profile: Profile) -> None:
-    """Raise :class:`SpecError` for the control, which has no pore water to look at."""
-    if profile.system.pore == "none":
-        raise SpecError(
-            "pore = 'none' is the control without a pore: it has a current (03_iv_ndr, "
-            "05_plasticity) but no pore water; choose a pore such as 'hollow6'"
-        )
-
-
-DISTRIBUTION_BINS = 36
-LEAST_POINTS_OF_A_RELAXATION = 20
-
-
-class Order(NamedTuple):
-    """Spread of the dipole angle over the sine, by polarity and sweep direction."""
-
-    widths: dict[tuple[current.Polarity, current.Direction], water.WidthCurve]
-    scale: float
-
-    def curves(self) -> dict[str, Curve]:
-        """Sweep direction to σθ against field, both polarities in one line."""
-        return _both_polarities(
-            {k: Curve.of(w.at / self.scale, w.sigma_deg) for k, w in self.widths.items()}
-        )
-
-
-def _cycles_of_angles(data: xr.Dataset, waveform: Sine) -> tuple[FloatArray, FloatArray, str]:
-    """Angles (units, frames, slots) and field (frames,) of one cycle, and what a unit is."""
-    cycles = max(1, int(waveform.cycles + 1e-6))
-    theta = data["theta"].transpose("replica", "slot", "time").values
-    theta = current.cycles_as_units(theta, cycles).transpose(0, 2, 1)
-    E = current.cycles_as_units(data["field"].values, cycles)[0]
-    return theta, E, "replicas" if cycles == 1 else "cycles"
-
-
-def order(
-    data: xr.Dataset, waveform: Sine, profile: Profile, *, width: water.Width, bins: int = 8
-) -> Order:
-    """σθ against field from a sine's series; a cycle of a replica is one unit."""
-    theta, E, unit = _cycles_of_angles(data, waveform)
-    edges = np.linspace(0.0, np.abs(E).max() * (1 + 1e-9), bins + 1)
-    polarities: tuple[current.Polarity, ...] = (1, -1)
-    found = {
-        (polarity, direction): curve
-        for polarity in polarities
-        for direction, curve in water.sigma_against_field(
-            theta, E, edges, polarity=polarity, width=width, unit=unit
-        ).items()
-    }
-    return Order(found, profile.field_scale)
-
-
-def distributions(
-    data: xr.Dataset, waveform: Sine, profile: Profile, *, panels: int = 4
-) -> dict[str, dict[str, water.Orientation]]:
-    """Angles at a few positive fields by sweep direction, evenly chosen up to the peak.
-
-    The title of a panel is its range of field, in the reference box.
-    """
-    theta, E, unit = _cycles_of_angles(data, waveform)
-    moving = current.sweep_direction(E)
-    edges = np.linspace(0.0, E.max() * (1 + 1e-9), panels + 1)
-    out: dict[str, dict[str, water.Orientation]] = {}
-    for low, high in itertools.pairwise(edges):
-        sweeps_here = {}
-        for direction, sign in (("forward", 1), ("reverse", -1)):
-            chosen = (low <= E) & (high > E) & (moving == sign)
-            if np.isfinite(theta[:, chosen]).any():
-                sweeps_here[direction] = water.orientation(
-                    theta[:, chosen], bins=DISTRIBUTION_BINS, unit=unit
-                )
-        title = f"E = {low / profile.field_scale:.2g} to {high / profile.field_scale:.2g} V/nm"
-        out[title] = sweeps_here
-    return out
-
-
-class Steps(NamedTuple):
-    """Relaxations after steps of the field: direction to target field to curve and fit."""
-
-    curves: dict[str, dict[float, water.WidthCurve]]
-    fits: dict[str, dict[float, ExponentialFit]]
-
-
-def relaxations(
-    up: Mapping[str, xr.Dataset], down: Mapping[str, xr.Dataset], profile: Profile
-) -> Steps:
-    """σθ(t) after each step of the protocols ``step_up`` and ``step_down``, with its fit.
-
-    Angles are pooled over replicas at each time and over times so that a relaxation has
-    at least :data:`LEAST_POINTS_OF_A_RELAXATION` points; the width is the direct one,
-    since so few angles carry no fitted distribution.
-    """
-    out = Steps({}, {})
-    for direction, protocol, kind, found in (
-        ("forward", "step_up", "decay", up),
-        ("reverse", "step_down", "growth", down),
-    ):
-        waveforms = profile.protocol(protocol).waveforms()
-        for label, data in found.items():
-            step = waveforms[label]
-            assert isinstance(step, Step)
-            time = data["time"].values
-            spacing = float(np.median(np.diff(time)))
-            # without the very last frame, which would be a bin of its own
-            late = (time >= step.from_ps - 1e-6) & (time < time[-1] - spacing / 2)
-            bin_ps = max(spacing, step.to_ps / (2 * LEAST_POINTS_OF_A_RELAXATION))
-            curve = water.sigma_against_time(
-                data["theta"].values[:, late], time[late] - step.from_ps, bin_ps=bin_ps
-            )
-            out.curves.setdefault(direction, {})[step.to_V_per_nm] = curve
-            out.fits.setdefault(direction, {})[step.to_V_per_nm] = water.fit_relaxation(
-                curve,
-                kind,  # type: ignore[arg-type]
-                start_ps=0.0,
-            )
-    return out
-
-
-def times_of(steps: Steps) -> dict[str, Curve]:
-    """τ against field for the fits that fix it."""
-    out = {}
-    for direction, fits in steps.fits.items():
-        good = sorted((E, f.tau) for E, f in fits.items() if f.identifiable)
-        out[direction] = Curve(
-            *(
-                np.array(v, float)
-                for v in (
-                    [E for E, _ in good],
-                    [t.value for _, t in good],
-                    [t.low for _, t in good],
-                    [t.high for _, t in good],
-                )
-            )
-        )
-    return out
-
-
-def relaxation_panels(steps: Steps) -> dict[str, dict[float, Relaxation]]:
-    """What Figs. 3A and 3B draw, each curve with its time constant in words."""
-    return {
-        direction: {
-            E: Relaxation(
-                Curve.of(curve.at, curve.sigma_deg),
-                fit.curve(curve.at),
-                f"τ = {fit.tau.value:.2g} ps [{fit.tau.low:.2g}, {fit.tau.high:.2g}]"
-                if fit.identifiable
-                else "τ not identifiable",
-            )
-            for E, curve in curves.items()
-            for fit in [steps.fits[direction][E]]
-        }
-        for direction, curves in steps.curves.items()
-    }
-
-
-def claims_of_order(found: Order, steps: Steps, profile: Profile, run: str) -> list[scorecard.Row]:
-    """Judge claims 8 to 10; claim 11 asks for a test of the exponential form itself."""
-    if profile.system.pore == "none":
-        return []
-    rows = []
-    up, down = (found.widths.get((1, d)) for d in ("forward", "reverse"))
-    if up is not None and len(up.at) > 1:
-        E = up.at / found.scale
-        slope = (E - E.mean()) / ((E - E.mean()) ** 2).sum()
-        trend = estimate(up.draws @ slope, up.sigma_deg.n_independent, up.sigma_deg.method)
-        part = scorecard.judge(
-            "slope of σθ against E, forward", trend, (-np.inf, 0.0), profile, unit="° per V/nm"
-        )
-        rows.append(scorecard.row(8, [part], run=run))
-    if up is not None and down is not None:
-        shared = (up.at >= down.at.min()) & (up.at <= down.at.max())
-        if shared.any():
-            there = np.array([np.interp(up.at[shared], down.at, d) for d in down.draws])
-            gap = estimate(
-                (there - up.draws[:, shared]).mean(axis=1),
-                up.sigma_deg.n_independent,
-                up.sigma_deg.method,
-            )
-            part = scorecard.judge(
-                "σθ reverse − forward, mean over E > 0", gap, (-np.inf, 0.0), profile, unit="°"
-            )
-            rows.append(scorecard.row(9, [part], run=run))
-    forward, reverse = (steps.fits.get(d, {}) for d in ("forward", "reverse"))
-    parts = []
-    for E_step in sorted(set(forward) & set(reverse)):
-        fast, slow = forward[E_step], reverse[E_step]
-        name = f"τ reverse − forward at {E_step:g} V/nm"
-        if fast.identifiable and slow.identifiable:
-            difference = Estimate(
-                slow.tau.value - fast.tau.value,
-                slow.tau.low - fast.tau.high,
-                slow.tau.high - fast.tau.low,
-                min(fast.tau.n_independent, slow.tau.n_independent),
-                "difference of the intervals' ends",
-            )
-            parts.append(scorecard.judge(name, difference, (0.0, np.inf), profile, unit="ps"))
-        else:
-            parts.append(scorecard.decided(name, NOTHING, None, profile))
-    if parts:
-        rows.append(scorecard.row(10, parts, run="step_up, step_down"))
-    return rows
-
-
-# --- plasticity -----------------------------------------------------------------------
-
-LEAST_DELAYS_OF_A_FIT = 4
-TAU_FACTOR = 2.0
-"""A memory time within this factor of the published one bears it out: pulse width, delays
-and definition of the current behind the published one are not stated."""
-
-
-class Pairs(NamedTuple):
-    """Pulse pairs over their delays, all estimators of the current of both ions together.
-
-    ``delay_ps`` (delays,) ascending; ``currents_nA`` (replicas, delays, estimators, 2);
-    ``ratio`` (delays, estimators) with its bootstrap ``draws`` (resamples + 1, ...).
-    """
-
-    delay_ps: FloatArray
-    estimators: list[str]
-    currents_nA: FloatArray
-    ratio: Band
-    draws: FloatArray
-
-    def curves(self) -> dict[str, Curve]:
-        """Estimator to I1/I0 against delay."""
-        n = self.ratio.n_independent
-        return {
-            name: Curve.of(
-                self.delay_ps,
-                Band(
-                    self.ratio.value[:, k],
-                    self.ratio.low[:, k],
-                    self.ratio.high[:, k],
-                    n,
-                    self.ratio.method,
-                ),
-            )
-            for k, name in enumerate(self.estimators)
-        }
-
-
-def pairs(found: Mapping[str, xr.Dataset], profile: Profile, protocol: str) -> Pairs:
-    """Currents of both pulses and their ratio for every delay of a protocol."""
-    waveforms = profile.protocol(protocol).waveforms()
-    by_delay = {}
-    for label, data in found.items():
-        train = waveforms[label]
-        assert isinstance(train, PulseTrain)
-        charge = data["charge"].transpose("replica", "estimator", "species", "time").values
-        currents = plasticity.pulse_currents(
-            charge.sum(axis=2), data["time"].values, plasticity.pulse_windows(train)[:2]
-        )
-        by_delay[train.delay_ps] = currents
-        estimators = [str(e) for e in data["estimator"].values]
-    delays = sorted(by_delay)
-    nA = np.stack([by_delay[d] for d in delays], axis=1)
-    ratio, draws = plasticity.ratios(nA)
-    second = Band(ratio.value[..., 1], ratio.low[..., 1], ratio.high[..., 1], len(nA), ratio.method)
-    return Pairs(np.array(delays), estimators, nA, second, draws[..., 1])
-
-
-def memory_times(one: Pairs, protocol: str) -> dict[str, ExponentialFit]:
-    """τf (``ppf``) or τd by estimator, where :data:`LEAST_DELAYS_OF_A_FIT` can be used."""
-    out = {}
-    for k, estimator in enumerate(one.estimators):
-        draws = one.draws[..., k]
-        usable = np.isfinite(draws).all(axis=0)
-        if usable.sum() >= LEAST_DELAYS_OF_A_FIT:
-            out[estimator] = plasticity.fit_delays(
-                one.delay_ps[usable],
-                draws[:, usable],
-                "facilitation" if protocol == "ppf" else "depression",
-                replicas=len(one.currents_nA),
-            )
-    return out
-
-
-def pulse_current(data: xr.Dataset, train: PulseTrain) -> tuple[FloatArray, dict[str, Curve]]:
-    """Field (V/nm, as applied) and mean current against time, averaged over a fifth of a
-    pulse and over replicas, by estimator."""
-    time = data["time"].values
-    window = max(train.width_ps / 5, float(np.diff(time).max()))
-    charge = data["charge"].transpose("replica", "estimator", "species", "time").values
-    centre, nA = current.current_from_charge(charge.sum(axis=2), time, window)
-    mean = band(draw_sums(nA) / len(nA), len(nA), f"bootstrap over {len(nA)} replicas")
-    curves = {
-        str(name): Curve.of(
-            centre, Band(mean.value[k], mean.low[k], mean.high[k], len(nA), mean.method)
-        )
-        for k, name in enumerate(data["estimator"].values)
-    }
-    return data["field"].values[0], curves
-
-
-def claims_of_pairs(found: Mapping[str, Pairs], profile: Profile) -> list[scorecard.Row]:
-    """Judge claims 17 (``ppf``) and 18 (``ppd``) under each estimator of the current."""
-    if profile.system.pore == "none":
-        return []
-    rows = []
-    for number, protocol, sign in ((17, "ppf", 1.0), (18, "ppd", -1.0)):
-        if protocol not in found:
-            continue
-        one = found[protocol]
-        n, method = one.ratio.n_independent, one.ratio.method
-        fits = memory_times(one, protocol)
-        beyond = (1.0, np.inf) if sign > 0 else (-np.inf, 1.0)
-        for k, estimator in enumerate(one.estimators):
-            first = one.ratio.at((0, k))
-            change = estimate(one.draws[:, 0, k] - one.draws[:, -1, k], n, method)
-            if not first.enough:  # without a first pulse there is no ratio to change
-                change = Estimate(change.value, -np.inf, np.inf, n, method)
-            shortest, longest = one.delay_ps[0], one.delay_ps[-1]
-            parts = [
-                scorecard.judge(f"I1/I0 after {shortest:g} ps", first, beyond, profile),
-                scorecard.judge(
-                    f"I1/I0 after {shortest:g} ps less that after {longest:g} ps",
-                    change,
-                    (0.0, np.inf) if sign > 0 else (-np.inf, 0.0),
-                    profile,
-                ),
-            ]
-            fit = fits.get(estimator)
-            if fit is not None and fit.identifiable:
-                stated = float(scorecard.claim(number).values["tau_ps"])
-                region = (stated / TAU_FACTOR, stated * TAU_FACTOR)
-                parts.append(scorecard.judge("τ", fit.tau, region, profile, unit="ps"))
-            else:
-                parts.append(scorecard.decided("τ", NOTHING, None, profile))
-            rows.append(scorecard.row(number, parts, estimator=estimator, run=protocol))
-    return rows

@@ -1,0 +1,225 @@
+"""Order of the pore's water: from series to what Figs. 2 and 3 draw and claims 8 to 11 judge.
+
+Fields are those of the reference box: applied field divided by
+:attr:`janus_pore.spec.Profile.field_scale`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from ..errors import SpecError
+from ..measure import current, water
+from ..measure.statistics import Estimate, ExponentialFit, estimate
+from ..spec import Profile, Sine, Step
+from . import scorecard
+from .figures import Curve, FloatArray, Relaxation
+from .results import NOTHING, both_polarities
+
+
+def require_pore(profile: Profile) -> None:
+    """Raise :class:`SpecError` for the control, which has no pore water to look at."""
+    if profile.system.pore == "none":
+        raise SpecError(
+            "pore = 'none' is the control without a pore: it has a current (03_iv_ndr, "
+            "05_plasticity) but no pore water; choose a pore such as 'hollow6'"
+        )
+
+
+DISTRIBUTION_BINS = 36
+LEAST_POINTS_OF_A_RELAXATION = 20
+
+
+class Order(NamedTuple):
+    """Spread of the dipole angle over the sine, by polarity and sweep direction."""
+
+    widths: dict[tuple[current.Polarity, current.Direction], water.WidthCurve]
+    scale: float
+
+    def curves(self) -> dict[str, Curve]:
+        """Sweep direction to σθ against field, both polarities in one line."""
+        return both_polarities(
+            {k: Curve.of(w.at / self.scale, w.sigma_deg) for k, w in self.widths.items()}
+        )
+
+
+def _cycles_of_angles(data: xr.Dataset, waveform: Sine) -> tuple[FloatArray, FloatArray, str]:
+    """Angles (units, frames, slots) and field (frames,) of one cycle, and what a unit is."""
+    cycles = max(1, int(waveform.cycles + 1e-6))
+    theta = data["theta"].transpose("replica", "slot", "time").values
+    theta = current.cycles_as_units(theta, cycles).transpose(0, 2, 1)
+    E = current.cycles_as_units(data["field"].values, cycles)[0]
+    return theta, E, "replicas" if cycles == 1 else "cycles"
+
+
+def order(
+    data: xr.Dataset, waveform: Sine, profile: Profile, *, width: water.Width, bins: int = 8
+) -> Order:
+    """σθ against field from a sine's series; a cycle of a replica is one unit."""
+    theta, E, unit = _cycles_of_angles(data, waveform)
+    edges = np.linspace(0.0, np.abs(E).max() * (1 + 1e-9), bins + 1)
+    polarities: tuple[current.Polarity, ...] = (1, -1)
+    found = {
+        (polarity, direction): curve
+        for polarity in polarities
+        for direction, curve in water.sigma_against_field(
+            theta, E, edges, polarity=polarity, width=width, unit=unit
+        ).items()
+    }
+    return Order(found, profile.field_scale)
+
+
+def distributions(
+    data: xr.Dataset, waveform: Sine, profile: Profile, *, panels: int = 4
+) -> dict[str, dict[str, water.Orientation]]:
+    """Angles at a few positive fields by sweep direction, evenly chosen up to the peak.
+
+    The title of a panel is its range of field, in the reference box.
+    """
+    theta, E, unit = _cycles_of_angles(data, waveform)
+    moving = current.sweep_direction(E)
+    edges = np.linspace(0.0, E.max() * (1 + 1e-9), panels + 1)
+    out: dict[str, dict[str, water.Orientation]] = {}
+    for low, high in itertools.pairwise(edges):
+        sweeps_here = {}
+        for direction, sign in (("forward", 1), ("reverse", -1)):
+            chosen = (low <= E) & (high > E) & (moving == sign)
+            if np.isfinite(theta[:, chosen]).any():
+                sweeps_here[direction] = water.orientation(
+                    theta[:, chosen], bins=DISTRIBUTION_BINS, unit=unit
+                )
+        title = f"E = {low / profile.field_scale:.2g} to {high / profile.field_scale:.2g} V/nm"
+        out[title] = sweeps_here
+    return out
+
+
+class Steps(NamedTuple):
+    """Relaxations after steps of the field: direction to target field to curve and fit."""
+
+    curves: dict[str, dict[float, water.WidthCurve]]
+    fits: dict[str, dict[float, ExponentialFit]]
+
+
+def relaxations(
+    up: Mapping[str, xr.Dataset], down: Mapping[str, xr.Dataset], profile: Profile
+) -> Steps:
+    """σθ(t) after each step of the protocols ``step_up`` and ``step_down``, with its fit.
+
+    Angles are pooled over replicas at each time and over times so that a relaxation has
+    at least :data:`LEAST_POINTS_OF_A_RELAXATION` points; the width is the direct one,
+    since so few angles carry no fitted distribution.
+    """
+    out = Steps({}, {})
+    for direction, protocol, kind, found in (
+        ("forward", "step_up", "decay", up),
+        ("reverse", "step_down", "growth", down),
+    ):
+        waveforms = profile.protocol(protocol).waveforms()
+        for label, data in found.items():
+            step = waveforms[label]
+            assert isinstance(step, Step)
+            time = data["time"].values
+            spacing = float(np.median(np.diff(time)))
+            # without the very last frame, which would be a bin of its own
+            late = (time >= step.from_ps - 1e-6) & (time < time[-1] - spacing / 2)
+            bin_ps = max(spacing, step.to_ps / (2 * LEAST_POINTS_OF_A_RELAXATION))
+            curve = water.sigma_against_time(
+                data["theta"].values[:, late], time[late] - step.from_ps, bin_ps=bin_ps
+            )
+            out.curves.setdefault(direction, {})[step.to_V_per_nm] = curve
+            out.fits.setdefault(direction, {})[step.to_V_per_nm] = water.fit_relaxation(
+                curve,
+                kind,  # type: ignore[arg-type]
+                start_ps=0.0,
+            )
+    return out
+
+
+def times_of(steps: Steps) -> dict[str, Curve]:
+    """τ against field for the fits that fix it."""
+    out = {}
+    for direction, fits in steps.fits.items():
+        good = sorted((E, f.tau) for E, f in fits.items() if f.identifiable)
+        out[direction] = Curve(
+            *(
+                np.array(v, float)
+                for v in (
+                    [E for E, _ in good],
+                    [t.value for _, t in good],
+                    [t.low for _, t in good],
+                    [t.high for _, t in good],
+                )
+            )
+        )
+    return out
+
+
+def relaxation_panels(steps: Steps) -> dict[str, dict[float, Relaxation]]:
+    """What Figs. 3A and 3B draw, each curve with its time constant in words."""
+    return {
+        direction: {
+            E: Relaxation(
+                Curve.of(curve.at, curve.sigma_deg),
+                fit.curve(curve.at),
+                f"τ = {fit.tau.value:.2g} ps [{fit.tau.low:.2g}, {fit.tau.high:.2g}]"
+                if fit.identifiable
+                else "τ not identifiable",
+            )
+            for E, curve in curves.items()
+            for fit in [steps.fits[direction][E]]
+        }
+        for direction, curves in steps.curves.items()
+    }
+
+
+def claims_of_order(found: Order, steps: Steps, profile: Profile, run: str) -> list[scorecard.Row]:
+    """Judge claims 8 to 10; claim 11 asks for a test of the exponential form itself."""
+    if profile.system.pore == "none":
+        return []
+    rows = []
+    up, down = (found.widths.get((1, d)) for d in ("forward", "reverse"))
+    if up is not None and len(up.at) > 1:
+        E = up.at / found.scale
+        slope = (E - E.mean()) / ((E - E.mean()) ** 2).sum()
+        trend = estimate(up.draws @ slope, up.sigma_deg.n_independent, up.sigma_deg.method)
+        part = scorecard.judge(
+            "slope of σθ against E, forward", trend, (-np.inf, 0.0), profile, unit="° per V/nm"
+        )
+        rows.append(scorecard.row(8, [part], run=run))
+    if up is not None and down is not None:
+        shared = (up.at >= down.at.min()) & (up.at <= down.at.max())
+        if shared.any():
+            there = np.array([np.interp(up.at[shared], down.at, d) for d in down.draws])
+            gap = estimate(
+                (there - up.draws[:, shared]).mean(axis=1),
+                up.sigma_deg.n_independent,
+                up.sigma_deg.method,
+            )
+            part = scorecard.judge(
+                "σθ reverse − forward, mean over E > 0", gap, (-np.inf, 0.0), profile, unit="°"
+            )
+            rows.append(scorecard.row(9, [part], run=run))
+    forward, reverse = (steps.fits.get(d, {}) for d in ("forward", "reverse"))
+    parts = []
+    for E_step in sorted(set(forward) & set(reverse)):
+        fast, slow = forward[E_step], reverse[E_step]
+        name = f"τ reverse − forward at {E_step:g} V/nm"
+        if fast.identifiable and slow.identifiable:
+            difference = Estimate(
+                slow.tau.value - fast.tau.value,
+                slow.tau.low - fast.tau.high,
+                slow.tau.high - fast.tau.low,
+                min(fast.tau.n_independent, slow.tau.n_independent),
+                "difference of the intervals' ends",
+            )
+            parts.append(scorecard.judge(name, difference, (0.0, np.inf), profile, unit="ps"))
+        else:
+            parts.append(scorecard.decided(name, NOTHING, None, profile))
+    if parts:
+        rows.append(scorecard.row(10, parts, run="step_up, step_down"))
+    return rows

@@ -1,0 +1,105 @@
+"""Series made by hand: currents, angles and pulses where a test puts them."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from janus_pore import spec
+from janus_pore.measure.current import NANOAMPERE_PER_E_PER_PS
+
+TINY, DEMO = spec.load_profile("tiny"), spec.load_profile("demo")
+REPLICAS, MOLECULES = 8, 12
+PERIOD_PS = 400.0
+SINE = spec.Sine(amplitude_V_per_nm=1.2, frequency_GHz=1000 / PERIOD_PS, cycles=1)
+COORDINATES = {"estimator": ["box", "pore", "crossings"], "species": ["K", "Cl"]}
+
+
+def driven(current_nA, sigma_deg, *, seed=0, scale=1.0):
+    """A sine's series: current (nA) and spread (degrees) as functions of E and |E|'s slope."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(0.0, PERIOD_PS + 0.1, 0.5)
+    E = 1.2 * np.sin(2 * np.pi * t / PERIOD_PS)
+    slope = np.sign(np.cos(2 * np.pi * t / PERIOD_PS) * E)
+    I = current_nA(E, slope)[:, None] * [0.4, 0.6]  # noqa: E741
+    between = 0.5 * (I + np.roll(I, 1, axis=0))  # the current that led to each frame
+    steps = between / NANOAMPERE_PER_E_PER_PS * 0.5 + rng.normal(
+        0, 0.0005, (REPLICAS, 3, len(t), len(COORDINATES["species"]))
+    )
+    charge = np.cumsum(steps, axis=2).transpose(0, 1, 3, 2)
+    width = sigma_deg(np.abs(E), slope)
+    theta = rng.normal(size=(REPLICAS, len(t), MOLECULES)) * width[None, :, None]
+    theta += np.where(E < 0, 180.0, 0.0)[None, :, None]
+    return xr.Dataset(
+        {
+            "field": (("replica", "time"), np.tile(scale * E, (REPLICAS, 1))),
+            "charge": (("replica", "estimator", "species", "time"), charge),
+            "theta": (("replica", "time", "slot"), (theta + 180) % 360 - 180),
+        },
+        coords={"replica": range(REPLICAS), "time": t, **COORDINATES},
+    )
+
+
+def with_ndr(E, slope):
+    """Largest at 0.5 V/nm, lower in the reverse sweep, zero at the origin."""
+    a = np.abs(E)
+    return np.sign(E) * 8 * a * np.exp(-a / 0.5) * np.where(slope > 0, 1.0, 0.6)
+
+
+def ohmic(E, slope):
+    return 3.0 * E + 0.0 * slope
+
+
+def falling(E, slope):
+    return 80 - 45 * E / 1.2 - np.where(slope > 0, 0.0, 10.0)
+
+
+def verdicts(rows, number):
+    return {r.estimator: r.verdict for r in rows if r.id == number}
+
+
+def in_reference_box(profile):
+    """The profile's physics in the reference box, so that field_scale is one."""
+    return profile.model_copy(
+        update={"system": profile.system.model_copy(update={"length_x_nm": 8.0})}
+    )
+
+
+def relaxing(protocol, tau_ps, start, end):
+    rng = np.random.default_rng(3)
+    out = {}
+    for label, step in DEMO.protocol(protocol).waveforms().items():
+        t = np.arange(0.0, step.from_ps + 10.05, 0.1)
+        since = np.clip(t - step.from_ps, 0, None)
+        width = end + (start - end) * np.exp(-since / tau_ps)
+        width[t < step.from_ps] = 140.0  # before the step: must not be used
+        theta = rng.normal(size=(40, len(t), MOLECULES)) * width[None, :, None]
+        out[label] = xr.Dataset(
+            {"theta": (("replica", "time", "slot"), (theta + 180) % 360 - 180)},
+            coords={"time": t},
+        )
+    return out
+
+
+def paired(profile, protocol, ratio_of, *, seed=5):
+    rng = np.random.default_rng(seed)
+    out = {}
+    for label, train in profile.protocol(protocol).waveforms().items():
+        first = train.prepare_ps
+        second = first + train.width_ps + train.delay_ps
+        t = np.arange(0.0, second + train.width_ps + 0.05, 0.1)
+        I0 = 2.0 * (1 + 0.05 * rng.normal(size=(20, 3, 2, 1)))
+        I = np.where((t > first) & (t <= first + train.width_ps), I0, 0.0)  # noqa: E741
+        I = I + np.where(t > second, I0 * ratio_of(train.delay_ps), 0.0)  # noqa: E741
+        noise = rng.normal(0, 0.0005, I.shape)
+        out[label] = xr.Dataset(
+            {
+                "charge": (
+                    ("replica", "estimator", "species", "time"),
+                    np.cumsum(I * 0.1 / NANOAMPERE_PER_E_PER_PS + noise, axis=-1),
+                ),
+                "field": (("replica", "time"), np.zeros((20, len(t)))),
+            },
+            coords={"replica": range(20), "time": t, **COORDINATES},
+        )
+    return out
