@@ -24,6 +24,7 @@ import platform
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -803,14 +804,14 @@ def _run_input(engine: Engine, segment: Segment, options: Mapping[str, str]) -> 
         return
     shelf = system_runs(built) / "tpr"
     shared = shelf / f"{key(options, built.manifest['files'], engine.gmx.version)}.tpr"
-    if not shared.exists():
-        shelf.mkdir(exist_ok=True)
-        gromacs.grompp(engine.gmx, options, tpr=target, **inputs)
-        temporary = shelf / f".{segment.key}-{os.getpid()}.tpr"
-        shutil.copyfile(target, temporary)
-        temporary.replace(shared)
-        target.unlink()
-    _link(shared, target)
+    if shared.exists():
+        _link(shared, target)
+        return
+    gromacs.grompp(engine.gmx, options, tpr=target, **inputs)
+    shelf.mkdir(exist_ok=True)
+    # Never replaced once it is there: another replica may be linking to it.
+    with contextlib.suppress(FileExistsError):
+        _link(target, shared)
 
 
 def _link_state(parent: Segment, target: Path) -> None:
@@ -831,10 +832,12 @@ def _link_state(parent: Segment, target: Path) -> None:
 def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
-    except FileNotFoundError:
+    except (FileNotFoundError, FileExistsError):
         raise
     except OSError:  # a file system without hard links
-        shutil.copyfile(source, target)
+        whole = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
+        shutil.copyfile(source, whole)
+        whole.replace(target)
 
 
 def _valid_checkpoint(
