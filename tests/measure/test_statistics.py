@@ -16,6 +16,7 @@ from janus_pore.measure.statistics import (
     fit_exponential,
     mean,
     n_independent,
+    relaxation_form,
     zero_count_bound,
 )
 
@@ -214,3 +215,48 @@ def test_points_of_no_weight_are_ignored() -> None:
     weights = (t != 7).astype(float)
     fit = fit_exponential(t, np.tile(spoilt, (5, 1)), "decay", units=5, method="", weights=weights)
     assert fit.tau.value == pytest.approx(4, rel=1e-3)
+
+
+def relaxations(shape, seed: int, *, amplitude: float = 25.0, curves: int = 4) -> object:
+    """Form of four curves with different times and levels, from 24 units each."""
+    rng = np.random.default_rng(seed)
+    t = 0.25 + np.arange(0, 20, 0.5)
+    made = []
+    for k in range(curves):
+        y = 30 + 10 * k + amplitude * shape(t / (2.0 + k)) + rng.normal(0, 6.0, (24, len(t)))
+        made.append((t, draw_sums(y, resamples=150, seed=seed) / 24))
+    return relaxation_form(made, units=24, method="replicas")
+
+
+def test_exponentials_are_told_from_their_rivals() -> None:
+    hits = unrefuted = 0
+    for trial in range(TRIALS):
+        found = relaxations(lambda s: np.exp(-s), trial)
+        hits += holds(found.stretch, 1.0)
+        unrefuted += found.power_law.high > 0
+    assert found.curves == 4
+    assert min(hits, unrefuted) >= ENOUGH
+    for beta in (0.5, 2.0):
+        stretched = [
+            relaxations(lambda s, beta=beta: np.exp(-(s**beta)), trial) for trial in range(10)
+        ]
+        assert sum(holds(f.stretch, beta) for f in stretched) >= 8
+        assert not any(holds(f.stretch, 1.0) for f in stretched)
+    slow = [relaxations(lambda s: 1 / (1 + s), trial) for trial in range(10)]
+    assert sum(f.power_law.value < 0 for f in slow) >= 8
+    assert sum(holds(f.stretch, 1.0) for f in slow) <= 2
+
+
+def test_growth_has_the_form_of_decay() -> None:
+    rising = relaxations(lambda s: 1 - np.exp(-s), 0)
+    assert holds(rising.stretch, 1.0)
+    assert rising.power_law.low > 0
+
+
+def test_noise_alone_has_no_form() -> None:
+    wide = relaxations(lambda s: np.exp(-s), 1, amplitude=0.0).stretch
+    assert not (wide.low > 0.8 and wide.high < 1.25)
+    with pytest.raises(MeasureError, match="at least 5 points"):
+        relaxation_form([], units=3, method="replicas")
+    with pytest.raises(MeasureError, match="at least 5 points"):
+        relaxation_form([(np.arange(4.0), np.ones((5, 4)))], units=3, method="replicas")

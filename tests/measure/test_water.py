@@ -17,6 +17,7 @@ from janus_pore.measure.water import (
     fit_relaxation,
     gaussian_fit,
     orientation,
+    polarisation,
     reaction_field,
     resultant,
     sigma_against_field,
@@ -233,3 +234,42 @@ def test_reaction_field_of_a_polarised_cylinder() -> None:
     # A wide flat slab: the whole P/ε0 opposes.
     flat = reaction_field(1.0, half_length_nm=1e-4, radius_nm=1.0)
     assert flat == pytest.approx(-0.3767303 / (math.pi * 2e-4), rel=1e-3)
+
+
+def test_reaction_field_is_the_sum_over_its_dipoles() -> None:
+    half, radius, step, each = 0.3, 0.5, 0.025, 0.01
+    grid = np.arange(-24, 24) + 0.5  # a cubic lattice with the origin between its sites
+    sites = step * np.stack(np.meshgrid(grid, grid, grid, indexing="ij"), axis=-1).reshape(-1, 3)
+    inside = (np.abs(sites[:, 0]) < half) & (np.hypot(*sites[:, 1:].T) < radius)
+    sites = sites[inside]
+
+    def summed(point: np.ndarray) -> float:
+        """Field along x of equal dipoles along x, V/nm."""
+        away = point - sites
+        r = np.linalg.norm(away, axis=1)
+        kept = r > 1e-9
+        shape = (3 * away[kept, 0] ** 2 / r[kept] ** 2 - 1) / r[kept] ** 3
+        return 1.43996454 / 48.03204 * each * float(shape.sum())
+
+    region = {
+        "half_length_nm": half,
+        "radius_nm": math.sqrt(len(sites) * step**3 / (0.6 * math.pi)),
+    }
+    total = each * len(sites)
+    for x in (0.4, 0.6, 1.0, -0.7):  # outside, in the dipoles' own direction
+        found = float(reaction_field(total, x_nm=x, **region))
+        assert found > 0
+        assert found == pytest.approx(summed(np.array([x, 0.0, 0.0])), rel=5e-3)
+    # Inside, where the lattice lies evenly around the point, the sum is the macroscopic
+    # field and Lorentz's P/3ε0.
+    lorentz = 0.3767303 * float(polarisation(total, **region)) / 3
+    for x in (0.0, 0.1, -0.15):
+        here = np.array([x, 0.0, 0.0])
+        found = float(reaction_field(total, x_nm=x, **region))
+        assert found < 0
+        assert summed(here) == pytest.approx(found + lorentz, rel=2e-2)
+
+
+def test_polarisation_is_dipole_per_volume() -> None:
+    found = polarisation([[2.0, -4.0]], half_length_nm=0.5, radius_nm=1.0)
+    np.testing.assert_allclose(found, [[2 / math.pi, -4 / math.pi]])

@@ -65,7 +65,7 @@ def in_reference_box(profile):
     )
 
 
-def relaxing(protocol, tau_ps, start, end):
+def relaxing(protocol, tau_ps, start, end, replicas=40):
     rng = np.random.default_rng(3)
     out = {}
     for label, step in DEMO.protocol(protocol).waveforms().items():
@@ -73,7 +73,7 @@ def relaxing(protocol, tau_ps, start, end):
         since = np.clip(t - step.from_ps, 0, None)
         width = end + (start - end) * np.exp(-since / tau_ps)
         width[t < step.from_ps] = 140.0  # before the step: must not be used
-        theta = rng.normal(size=(40, len(t), MOLECULES)) * width[None, :, None]
+        theta = rng.normal(size=(replicas, len(t), MOLECULES)) * width[None, :, None]
         out[label] = xr.Dataset(
             {"theta": (("replica", "time", "slot"), (theta + 180) % 360 - 180)},
             coords={"time": t},

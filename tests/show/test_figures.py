@@ -216,6 +216,48 @@ def test_no_identifiable_time_is_said_so():
     assert "no identifiable" in figure.axes[0].texts[0].get_text()
 
 
+def test_scaled_relaxations_lie_among_the_rival_forms():
+    t = np.linspace(0, 4, 9)
+    one = curve(t, np.exp(-t))
+    figure = figures.relaxation_form(
+        {"forward": {0.4: one, 0.8: one}, "reverse": {}}, {"forward": "β = 1.0 [0.9, 1.1]"}
+    )
+    left, right = figure.axes
+    assert line(left, "0.8 V/nm") == pytest.approx(np.c_[t, np.exp(-t)])
+    rivals = {name: line(right, name) for name in ("β = 1", "β = 0.5", "1/(1 + t/τ)")}
+    assert all(r[0] == pytest.approx([0, 1]) for r in rivals.values())
+    assert np.interp(1.0, *rivals["1/(1 + t/τ)"].T) == pytest.approx(0.5)
+    assert "β = 1.0 [0.9, 1.1]" in [t.get_text() for t in left.texts]
+    assert "no identifiable" in right.texts[-1].get_text()
+
+
+def test_the_waters_field_has_its_dipole_on_the_second_axis():
+    centre, along = curve([-1, 1], [2.0, -2.0]), curve([-1, 0, 1], [1, -4, 1])
+    figure = figures.reaction_field(
+        {"forward": centre}, {"forward": along}, peak_V_per_nm=1.0, per_polarisation=-0.2,
+        half_length_nm=0.3, length_x_nm=8.0,
+    )  # fmt: skip
+    left, right = figure.axes
+    figure.draw_without_rendering()
+    second = next(c for c in left.child_axes if "D/nm³" in c.get_ylabel())
+    assert second.get_ylim() == pytest.approx(np.array(left.get_ylim()) / -0.2)
+    assert line(left, figures.DIRECTION_NAME["forward"])[:, 1] == pytest.approx([2, -2])
+    assert [p.get_x() for p in right.patches] == [-0.3]
+
+
+def test_the_membranes_field_is_the_slope_of_its_potential():
+    x = np.linspace(-1, 1, 201)
+    figure = figures.intrinsic_field(
+        x, {"a": {"mosse": -2 * x, "mos2": x**2}, "b": {"bond4": x}}, half_length_nm=0.3
+    )
+    assert len(figure.axes) == 4
+    lower = figure.axes[2]
+    slopes = [each.get_ydata() for each in lower.lines if len(each.get_ydata()) == len(x)]
+    assert slopes[0] == pytest.approx(np.full_like(x, 2.0))
+    assert slopes[1][1:-1] == pytest.approx(-2 * x[1:-1])
+    assert "(V/nm)" in lower.get_ylabel()
+
+
 def test_pulse_pairs_mark_the_published_levels():
     stated = {"ratio_first": 3.1, "ratio_last": 1.2, "tau_ps": 8.0}
     figure = figures.pulse_pairs({"ppf": {"box": curve([2, 10], [1.5, 1.1])}}, {"ppf": stated}, {})

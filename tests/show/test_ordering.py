@@ -42,8 +42,61 @@ def test_time_constants_and_their_order_are_recovered():
         assert times[direction].value == pytest.approx(tau, rel=0.25)
     spread = ordering.Order({}, 1.0)
     rows = ordering.claims_of_order(spread, steps, DEMO, "sine")
-    assert {r.id: r.verdict for r in rows} == {10: "reproduced"}
+    assert {r.id: r.verdict for r in rows} == {10: "reproduced", 11: "reproduced"}
+    for form in ordering.forms(steps).values():
+        assert form.curves == 2
+        assert form.stretch.low < 1.0 < form.stretch.high
+        assert form.power_law.low > 0
+    for curves in ordering.scaled(steps).values():
+        for curve in curves.values():
+            early = curve.x < 2
+            assert curve.value[early] == pytest.approx(np.exp(-curve.x[early]), abs=0.15)
+            assert (curve.low <= curve.value).all()
+            assert (curve.value <= curve.high).all()
     panels = ordering.relaxation_panels(steps)
     assert panels["forward"][0.4].label.startswith("τ = ")
     tiny = ordering.claims_of_order(spread, steps, TINY, "sine")
     assert {r.verdict for r in tiny} == {"not enough statistics"}
+
+
+def test_curves_without_an_amplitude_have_no_form():
+    still = {"step_up": relaxing("step_up", 1.0, 40, 40), "step_down": {}}
+    steps = ordering.relaxations(still["step_up"], still["step_down"], DEMO)
+    assert ordering.forms(steps) == {}
+    rows = ordering.claims_of_order(ordering.Order({}, 1.0), steps, DEMO, "sine")
+    assert {r.id: r.verdict for r in rows} == {11: "not enough statistics"}
+
+
+def test_the_waters_field_opposes_its_dipole():
+    profile = in_reference_box(DEMO)
+    data = driven(ohmic, falling)
+    polar = 20.0 * data["field"] + np.random.default_rng(0).normal(0, 0.5, data["field"].shape)
+    found = ordering.reaction(data.assign(dipole_x=polar), SINE, profile)
+    half, radius = profile.run.pore_half_length_nm, profile.run.pore_radius_nm
+    volume = 2 * half * np.pi * radius**2
+    assert found.peak_V_per_nm == pytest.approx(1.15, abs=0.05)
+    for direction in ("forward", "reverse"):
+        curve = found.polarisation[direction]
+        assert curve.value == pytest.approx(20.0 * curve.x / volume, abs=0.3)
+        assert (curve.low <= curve.value).all()
+        assert (np.sign(found.at_centre[direction].value) == -np.sign(curve.x)).all()
+        along = found.along[direction]
+        inside = np.abs(along.x) < half
+        assert (along.value[inside] < 0).all()
+        assert (along.value[~inside] > 0).all()
+        centre = np.interp(0.0, along.x, along.value)
+        assert centre == pytest.approx(found.at_centre[direction].value[-1], rel=1e-3)
+
+
+def test_the_membranes_own_field_by_charges_and_pore():
+    found = ordering.intrinsic(DEMO)
+    x = found.x_nm
+    mean = {name: ordering.mean_field(x, V, 0.3) for name, V in found.by_charges.items()}
+    assert mean["uncharged"] == 0
+    assert mean["mos2"] == pytest.approx(0, abs=1e-6)
+    assert mean["mosse_polar"] > mean["mosse"] > 1  # from Se to S, as the more negative S has it
+    assert mean["mosse_symmetric"] < 0  # the longer Mo-Se bond alone
+    assert {"hollow6, 0.99 nm", "bond4, 0.81 nm"} <= set(found.by_pore)
+    assert found.by_pore["hollow6, 0.99 nm"] == pytest.approx(found.by_charges["mosse"])
+    ramp = np.array([2.0, 0.0, -2.0])
+    assert ordering.mean_field(np.array([-1.0, 0.0, 1.0]), ramp, 0.5) == pytest.approx(2.0)

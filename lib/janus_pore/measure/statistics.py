@@ -9,6 +9,7 @@ for all rows at once and :func:`band` or :func:`estimate` turns the rows into an
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -365,3 +366,105 @@ def fit_exponential(
     elif result_tau.high > span:
         reason = "the relaxation may be slower than the time covered"
     return ExponentialFit(kind, result_a, result_b, result_tau, not reason, reason)
+
+
+STRETCHES = np.geomspace(0.25, 4.0, 33)
+"""Exponents β that are tried; one at either end means that none in between fits."""
+
+
+@dataclass(frozen=True)
+class RelaxationForm:
+    """Whether relaxations are exponential, from rivals of the exponential.
+
+    Attributes
+    ----------
+    stretch
+        β of exp(-(t/τ)^β), one for all curves: 1 if they are exponential.
+    power_law
+        χ² of 1/(1 + t/τ), which has as many parameters, minus that of the exponential:
+        positive where the exponential fits better. Half of it is the difference of the log
+        likelihoods, and all of it the difference of Akaike's criteria.
+    curves
+        How many curves it rests on.
+    """
+
+    stretch: Estimate
+    power_law: Estimate
+    curves: int
+
+
+def relaxation_form(
+    curves: Sequence[tuple[FloatArray, FloatArray]],
+    *,
+    units: float,
+    method: str,
+    steps_per_decade: int = 25,
+) -> RelaxationForm:
+    """Compare the exponential with a stretched one and with a power law.
+
+    Parameters
+    ----------
+    curves
+        For each, times (n,) from the beginning of the relaxation and bootstrap draws
+        (resamples + 1, n) of it, drawn from the same units. Each curve has its own
+        amplitude, level and τ; β is common to all.
+    units, method
+        As for :func:`band`.
+
+    Raises
+    ------
+    MeasureError
+        If there is no curve, or one of fewer than five points.
+
+    Notes
+    -----
+    For given β and τ the model is linear in the other two parameters (variable projection,
+    as in :func:`fit_exponential`); τ is scanned. A curve's squares are divided by the mean
+    variance of its points, so that curves add up as χ². All of it is done for each draw,
+    which makes the intervals.
+    """
+    if not curves or min(len(t) for t, _ in curves) < 5:
+        raise MeasureError("the form of a relaxation needs a curve of at least 5 points")
+    stretched: FloatArray = np.zeros((len(curves[0][1]), len(STRETCHES)))
+    plain, power = np.zeros((2, len(stretched)))
+    for time, draws in curves:
+        t = np.asarray(time, dtype=float)
+        noise = float(draws[1:].var(axis=0).mean()) or 1.0
+        deviation = draws - draws.mean(axis=1, keepdims=True)
+        total = (deviation**2).sum(axis=1)
+        spacing, span = float(np.diff(t).min()), float(np.ptp(t))
+        shortest, longest = spacing / 4, 8 * span
+        count = int(steps_per_decade * math.log10(longest / shortest)) + 2
+        scaled = t / np.geomspace(shortest, longest, count)[:, None]
+
+        def misfit(
+            shape: FloatArray,
+            deviation: FloatArray = deviation,
+            total: FloatArray = total,
+            noise: float = noise,
+        ) -> FloatArray:
+            """χ² of each draw at the best τ for shapes (τ, n)."""
+            centred = shape - shape.mean(axis=1, keepdims=True)
+            norm = (centred**2).sum(axis=1)
+            gain = (deviation @ centred.T) ** 2 / np.where(norm > 1e-12, norm, np.inf)
+            return np.asarray((total - gain.max(axis=1)) / noise)
+
+        for k, beta in enumerate(STRETCHES):
+            stretched[:, k] += misfit(np.exp(-(scaled**beta)))
+        plain += misfit(np.exp(-scaled))
+        power += misfit(1 / (1 + scaled))
+    best = np.clip(stretched.argmin(axis=1), 1, len(STRETCHES) - 2)
+    rows = np.arange(len(stretched))
+    left, middle, right = (stretched[rows, best + k] for k in (-1, 0, 1))
+    curvature = left - 2 * middle + right
+    shift = np.where(curvature > 0, (left - right) / np.where(curvature, 2 * curvature, 1.0), 0.0)
+    log_stretch = np.log(STRETCHES[best]) + np.clip(shift, -1, 1) * math.log(
+        STRETCHES[1] / STRETCHES[0]
+    )
+    found = estimate(log_stretch, units, method)
+    value, low, high = (math.exp(min(v, 700.0)) for v in (found.value, found.low, found.high))
+    return RelaxationForm(
+        Estimate(value, low, high, units, method),
+        estimate(power - plain, units, method),
+        len(curves),
+    )

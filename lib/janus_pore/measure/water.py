@@ -469,10 +469,22 @@ def fit_relaxation(
     )
 
 
-def reaction_field(
+def polarisation(
     dipole_x_debye: npt.ArrayLike, *, half_length_nm: float, radius_nm: float
 ) -> FloatArray:
-    """Field at the pore's centre that its ordered water makes, V/nm along x.
+    """Dipole per volume P = Σμ/(2 π a² h) of the pore region, D/nm³; any shape."""
+    volume = 2 * half_length_nm * math.pi * radius_nm**2
+    return np.asarray(dipole_x_debye, dtype=float) / volume
+
+
+def reaction_field(
+    dipole_x_debye: npt.ArrayLike,
+    *,
+    half_length_nm: float,
+    radius_nm: float,
+    x_nm: npt.ArrayLike = 0.0,
+) -> FloatArray:
+    """Field on the pore's axis that its ordered water makes, V/nm along x.
 
     Parameters
     ----------
@@ -480,17 +492,23 @@ def reaction_field(
         Total dipole of the pore water along x, any shape.
     half_length_nm, radius_nm
         The pore region's.
+    x_nm
+        Where on the axis, from the pore's centre; broadcast with the dipole.
 
     Notes
     -----
-    The water counts as a uniformly polarised cylinder, P = Σμ/(2 π a² h): its two end
-    faces carry ±P per area, and on the axis between them
+    The water counts as a uniformly polarised cylinder: its two end faces carry ±P per area
+    (Griffiths, Introduction to Electrodynamics, 4th ed. (2013), eq. 4.11), and the field of
+    a charged disc on its axis (there, problem 2.6) gives
 
-    .. math:: E = -\\frac{P}{\\varepsilon_0}\\left(1 - \\frac{h}{\\sqrt{h^2 + a^2}}\\right)
+    .. math:: E(x) = \\frac{P}{2\\varepsilon_0}\\left(\\frac{x + h}{\\sqrt{(x + h)^2 + a^2}}
+        - \\frac{x - h}{\\sqrt{(x - h)^2 + a^2}} - 2\\,[|x| < h]\\right)
 
-    (two charged discs; h half the length, a the radius). It opposes the dipole.
+    with h half the length and a the radius. It opposes the dipole inside and follows it
+    outside. This is the macroscopic field; at the place of one molecule among others that
+    surround it evenly it is larger by Lorentz's P/3ε0.
     """
-    volume = 2 * half_length_nm * math.pi * radius_nm**2
-    factor = 1 - half_length_nm / math.hypot(half_length_nm, radius_nm)
-    polarisation = np.asarray(dipole_x_debye, dtype=float) / volume
-    return -VACUUM_FIELD_V_NM2_PER_DEBYE * factor * polarisation
+    x, h, a = np.asarray(x_nm, dtype=float), half_length_nm, radius_nm
+    shape = (x + h) / np.hypot(x + h, a) - (x - h) / np.hypot(x - h, a) - 2.0 * (np.abs(x) < h)
+    P = polarisation(dipole_x_debye, half_length_nm=h, radius_nm=a)
+    return np.asarray(0.5 * VACUUM_FIELD_V_NM2_PER_DEBYE * P * shape)

@@ -1101,7 +1101,12 @@ def relaxation(panels: Mapping[str, Mapping[float, Relaxation]], *, note: str = 
             ax.plot(one.measured.x, one.fitted, color=colour, lw=1.2)
         ax.set(xlabel="time since the step (ps)", title=STEP_NAME[direction])
         ax.legend(
-            fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18), columnspacing=1
+            fontsize=6,
+            ncols=2,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.18),
+            columnspacing=0.6,
+            handletextpad=0.1,
         )
     axes[0].set_ylabel("σθ (°)")
     _note(figure, note)
@@ -1136,6 +1141,193 @@ def relaxation_times(curves: Mapping[str, Curve], *, length_x_nm: float, note: s
         ax.legend()
     ax.set(ylabel="τ (ps)", xlabel=E_LABEL, ylim=(0, None))
     _voltage_axis(ax, length_x_nm)
+    _note(figure, note)
+    return figure
+
+
+SET_LOOK = list(
+    zip(
+        [BLUE, ORANGE, GREEN, GREY, PURPLE, VERMILLION, SKY],
+        ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (7, 2))],
+        strict=True,
+    )
+)
+"""Colour and line of one of several membranes."""
+
+
+def _mark_region(ax: Axes, half_length_nm: float) -> None:
+    """Shade the region whose water is the pore's."""
+    ax.axvspan(-half_length_nm, half_length_nm, color="#EEEEEE", lw=0, zorder=-1)
+
+
+@styled
+def reaction_field(
+    at_centre: Mapping[str, Curve],
+    along: Mapping[str, Curve],
+    *,
+    peak_V_per_nm: float,
+    per_polarisation: float,
+    half_length_nm: float,
+    length_x_nm: float,
+    note: str = "",
+) -> Figure:
+    """Field that the ordered water makes: at the pore's centre by applied field, and along x.
+
+    Parameters
+    ----------
+    at_centre
+        Sweep direction to curve (x: applied field, value: water's field, V/nm).
+    along
+        Sweep direction to curve (x: position on the axis in nm), at ``peak_V_per_nm``.
+    per_polarisation
+        Field at the centre per dipole per volume, V/nm per D/nm³, for the second axis.
+    half_length_nm
+        Of the region whose water is the pore's, shaded.
+    length_x_nm
+        Box length that belongs to the fields.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN, 2.9)
+    left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
+    for direction in DIRECTIONS:
+        if direction in at_centre:
+            look = DIRECTION_LOOK[direction]
+            _draw(left, at_centre[direction], label=DIRECTION_NAME[direction], **look)
+        if direction in along:
+            look = {k: v for k, v in DIRECTION_LOOK[direction].items() if "marker" not in k}
+            _draw(right, along[direction], **look)
+    for ax in (left, right):
+        _zero(ax)
+    left.axvline(0, color="#BBBBBB", lw=0.6, zorder=0)
+    left.set(xlabel=E_LABEL, ylabel="field of the water, centre (V/nm)")
+    _voltage_axis(left, length_x_nm)
+    second = left.secondary_yaxis(
+        "right",
+        functions=(
+            lambda e: np.asarray(e, float) / per_polarisation,
+            lambda p: np.asarray(p, float) * per_polarisation,
+        ),
+    )
+    second.set_ylabel("dipole per volume (D/nm³)", fontsize=7, color=GREY)
+    second.tick_params(labelsize=6.5, colors=GREY)
+    second.spines["right"].set_color(GREY)
+    _mark_region(right, half_length_nm)
+    right.set(
+        xlabel="x − x(Mo) (nm)",
+        ylabel="field of the water, axis (V/nm)",
+        title=f"along the axis, E = {peak_V_per_nm:.2g} V/nm",
+    )
+    _legend_above(figure, left)
+    _note(figure, note)
+    return figure
+
+
+@styled
+def intrinsic_field(
+    x_nm: ArrayLike,
+    columns: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    half_length_nm: float,
+    note: str = "",
+) -> Figure:
+    """Potential and field of the bare membrane on the pore's axis.
+
+    Parameters
+    ----------
+    x_nm
+        Position on the axis from the metal plane, shape (n,).
+    columns
+        Title of a column to name to potential in V, shape (n,): a column for each way in
+        which the membranes differ.
+    half_length_nm
+        Of the region whose water is the pore's, shaded.
+    note
+        What the figure rests on.
+    """
+    x = np.asarray(x_nm, float)
+    figure = _figure(DOUBLE_IN, 4.6)
+    axes = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False)
+    for (upper, lower), (title, potentials) in zip(axes.T, columns.items(), strict=True):
+        for (name, potential), (colour, style) in zip(potentials.items(), SET_LOOK, strict=False):
+            V = np.asarray(potential, float)
+            upper.plot(x, V, color=colour, linestyle=style, label=name)
+            lower.plot(x, -np.gradient(V, x), color=colour, linestyle=style)
+        for ax in (upper, lower):
+            _zero(ax)
+            _mark_region(ax, half_length_nm)
+        upper.set_title(title)
+        lower.set_xlabel("←  −x face    x − x(Mo) (nm)    +x face  →")
+        lower.legend(
+            *upper.get_legend_handles_labels(),
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.22),
+            ncols=2,
+            columnspacing=1,
+        )
+    axes[0, 0].set_ylabel("potential V (V)")
+    axes[1, 0].set_ylabel("field −dV/dx (V/nm)")
+    _note(figure, note)
+    return figure
+
+
+@styled
+def relaxation_form(
+    panels: Mapping[str, Mapping[float, Curve]],
+    stretch: Mapping[str, str],
+    *,
+    note: str = "",
+) -> Figure:
+    """Relaxations scaled by their own fits, on which exponentials fall onto one curve.
+
+    Parameters
+    ----------
+    panels
+        Sweep direction to field (V/nm) to curve: (σθ − final)/(initial − final) of the fit,
+        against t/τ; only identifiable fits.
+    stretch
+        Sweep direction to the exponent β in words.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN, 3.0)
+    axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    markers = "osD^vP*X"
+    fields = sorted({field for steps in panels.values() for field in steps})
+    shades = mpl.colormaps["cividis"](np.linspace(0.05, 0.8, max(len(fields), 2)))
+    for ax, (direction, steps) in zip(axes, panels.items(), strict=True):
+        for k, field in enumerate(fields):
+            one = steps.get(field, Curve.bare([], []))
+            _draw(
+                ax,
+                one,
+                band=False,
+                color=mpl.colors.to_hex(shades[k]),
+                ls="",
+                marker=markers[k % len(markers)],
+                ms=2.6,
+                label=f"{field:g} V/nm",
+            )
+        grid = np.linspace(0, 5, 201)
+        for beta, style in ((1.0, "-"), (0.5, ":"), (2.0, "--")):
+            ax.plot(
+                grid, np.exp(-(grid**beta)), color=GREY, lw=0.9, ls=style, label=f"β = {beta:g}"
+            )
+        ax.plot(grid, 1 / (1 + grid), color=GREY, lw=0.9, ls="-.", label="1/(1 + t/τ)")
+        ax.set(xlabel="t/τ", xlim=(0, 5), ylim=(-0.35, 1.25), title=STEP_NAME[direction])
+        ax.text(
+            0.98, 0.97, stretch.get(direction, ""),
+            transform=ax.transAxes, ha="right", va="top", fontsize=7,
+        )  # fmt: skip
+        if not steps:
+            ax.text(2.5, 0.6, "no identifiable relaxation", ha="center", fontsize=7)
+    axes[0].set_ylabel("(σθ − A∞)/(A0 − A∞)")
+    entries = {
+        label: handle
+        for ax in axes
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(entries.values(), entries.keys(), loc="outside right upper", fontsize=6.5)
     _note(figure, note)
     return figure
 

@@ -7,15 +7,24 @@ Fields are those of the reference box: applied field divided by
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from ..build.forcefield import load_forcefield
+from ..build.membrane import axis_potential, build_membrane, candidate_pores
 from ..errors import SpecError
 from ..measure import current, water
-from ..measure.statistics import Estimate, ExponentialFit, estimate
+from ..measure.statistics import (
+    Estimate,
+    ExponentialFit,
+    RelaxationForm,
+    band,
+    estimate,
+    relaxation_form,
+)
 from ..spec import Profile, Sine, Step
 from . import scorecard
 from .figures import Curve, FloatArray, Relaxation
@@ -32,7 +41,7 @@ def require_pore(profile: Profile) -> None:
 
 
 DISTRIBUTION_BINS = 36
-LEAST_POINTS_OF_A_RELAXATION = 20
+LEAST_POINTS_OF_A_RELAXATION = 40
 
 
 class Order(NamedTuple):
@@ -111,8 +120,8 @@ def relaxations(
     """σθ(t) after each step of the protocols ``step_up`` and ``step_down``, with its fit.
 
     Angles are pooled over replicas at each time and over times so that a relaxation has
-    at least :data:`LEAST_POINTS_OF_A_RELAXATION` points; the width is the direct one,
-    since so few angles carry no fitted distribution.
+    at least :data:`LEAST_POINTS_OF_A_RELAXATION` points, if it has as many frames; the
+    width is the direct one, since so few angles carry no fitted distribution.
     """
     out = Steps({}, {})
     for direction, protocol, kind, found in (
@@ -127,7 +136,9 @@ def relaxations(
             spacing = float(np.median(np.diff(time)))
             # without the very last frame, which would be a bin of its own
             late = (time >= step.from_ps - 1e-6) & (time < time[-1] - spacing / 2)
-            bin_ps = max(spacing, step.to_ps / (2 * LEAST_POINTS_OF_A_RELAXATION))
+            bin_ps = spacing * max(
+                1, round(step.to_ps / (2 * LEAST_POINTS_OF_A_RELAXATION) / spacing)
+            )
             curve = water.sigma_against_time(
                 data["theta"].values[:, late], time[late] - step.from_ps, bin_ps=bin_ps
             )
@@ -177,8 +188,165 @@ def relaxation_panels(steps: Steps) -> dict[str, dict[float, Relaxation]]:
     }
 
 
+LARGEST_STRETCH = 1.25
+"""A relaxation counts as exponential if its stretching exponent lies within this factor of 1."""
+
+
+def forms(steps: Steps) -> dict[str, RelaxationForm]:
+    """How the relaxations of each direction compare with rivals of the exponential.
+
+    Curves without an amplitude tell nothing of their form and are left out; a direction
+    without any other is absent.
+    """
+    out = {}
+    for direction, curves in steps.curves.items():
+        telling = [
+            (curve.at, curve.draws)
+            for E, curve in curves.items()
+            if steps.fits[direction][E].b.excludes(0.0)
+        ]
+        if telling:
+            sigma = next(iter(curves.values())).sigma_deg
+            out[direction] = relaxation_form(
+                telling, units=sigma.n_independent, method=sigma.method
+            )
+    return out
+
+
+def scaled(steps: Steps) -> dict[str, dict[float, Curve]]:
+    """Relaxations with an identifiable time, from 1 to 0 of their fits, against t/τ."""
+    out: dict[str, dict[float, Curve]] = {}
+    for direction, curves in steps.curves.items():
+        out[direction] = {}
+        for E, curve in curves.items():
+            fit = steps.fits[direction][E]
+            if fit.identifiable:
+                share = [
+                    (np.asarray(v) - fit.a.value) / fit.b.value
+                    for v in Curve.of(curve.at, curve.sigma_deg)[1:]
+                ]
+                if fit.kind == "growth":
+                    share = [1 - share[k] for k in (0, 2, 1)]
+                out[direction][E] = Curve(curve.at / fit.tau.value, *share)
+    return out
+
+
+def _form_parts(steps: Steps, profile: Profile) -> list[scorecard.Part]:
+    """Claim 11 for both directions."""
+    found = forms(steps)
+    parts = []
+    for direction in steps.curves:
+        name = "ordering" if direction == "forward" else "relaxation"
+        if direction not in found:
+            parts.append(scorecard.decided(f"form of the {name}", NOTHING, None, profile))
+            continue
+        form, exponential = found[direction], (1 / LARGEST_STRETCH, LARGEST_STRETCH)
+        parts += [
+            scorecard.judge(f"exponent β of the {name}", form.stretch, exponential, profile),
+            scorecard.judge(
+                f"χ² of a power law less that of an exponential, {name}",
+                form.power_law,
+                (0.0, np.inf),
+                profile,
+            ),
+        ]
+    return parts
+
+
+class Reaction(NamedTuple):
+    """What the ordered water does to the field on the axis; sweep direction to curve.
+
+    ``polarisation`` (D/nm³) and ``at_centre`` (V/nm) against field, both polarities in one
+    line; ``along`` (V/nm) against position on the axis (nm), at the largest positive field;
+    ``peak_V_per_nm`` that field.
+    """
+
+    polarisation: dict[str, Curve]
+    at_centre: dict[str, Curve]
+    along: dict[str, Curve]
+    peak_V_per_nm: float
+
+
+def reaction(data: xr.Dataset, waveform: Sine, profile: Profile, *, bins: int = 8) -> Reaction:
+    """Dipole per volume of the pore's water and the field that it makes, over a sine."""
+    cycles = max(1, int(waveform.cycles + 1e-6))
+    unit = "replicas" if cycles == 1 else "cycles"
+    dipole = current.cycles_as_units(data["dipole_x"].values, cycles)
+    E = current.cycles_as_units(data["field"].values, cycles)[0] / profile.field_scale
+    edges = np.linspace(0.0, np.abs(E).max() * (1 + 1e-9), bins + 1)
+    # a branch bins any quantity by field and sweep; here it is a dipole in debye
+    branches = current.sweep(E, dipole, edges, unit=unit)
+    half, radius = profile.run.pore_half_length_nm, profile.run.pore_radius_nm
+
+    def curves(convert: Callable[[FloatArray], FloatArray]) -> dict[str, Curve]:
+        return both_polarities(
+            {
+                key: Curve.of(b.field_V_per_nm, band(convert(b.draws), len(dipole), ""))
+                for key, b in branches.items()
+            }
+        )
+
+    x = np.linspace(-4 * half, 4 * half, 401)
+    along = {}
+    for (polarity, direction), branch in branches.items():
+        if polarity == 1:
+            field = water.reaction_field(
+                branch.draws[:, -1:], half_length_nm=half, radius_nm=radius, x_nm=x
+            )
+            along[str(direction)] = Curve.of(x, band(field, len(dipole), ""))
+    return Reaction(
+        curves(lambda d: water.polarisation(d, half_length_nm=half, radius_nm=radius)),
+        curves(lambda d: water.reaction_field(d, half_length_nm=half, radius_nm=radius)),
+        along,
+        max(b.field_V_per_nm[-1] for (p, _), b in branches.items() if p == 1),
+    )
+
+
+PORE_SIZE_TOLERANCE_nm = 0.16
+"""Pores whose mean diameter is this close to the published one are candidates for it."""
+PUBLISHED_DIAMETER_nm = 0.85
+
+
+class Intrinsic(NamedTuple):
+    """Potential (V) on the pore's axis of the bare membrane at ``x_nm`` (n,), by charge set
+    with the profile's pore, and by pore with the profile's charges."""
+
+    x_nm: FloatArray
+    by_charges: dict[str, FloatArray]
+    by_pore: dict[str, FloatArray]
+
+
+def intrinsic(profile: Profile, *, reach_nm: float = 1.5) -> Intrinsic:
+    """The field that the membrane's own charges make, for every charge set and pore.
+
+    Pores are those within :data:`PORE_SIZE_TOLERANCE_nm` of the published diameter.
+    """
+    x = np.linspace(-reach_nm, reach_nm, round(200 * reach_nm) + 1)
+
+    def potential(**changes: str) -> FloatArray:
+        system = profile.system.model_copy(update=changes)
+        return axis_potential(build_membrane(system), x)
+
+    pores = {
+        c.pore: c.diameters_nm.mean
+        for c in candidate_pores(profile.system)
+        if abs(c.diameters_nm.mean - PUBLISHED_DIAMETER_nm) < PORE_SIZE_TOLERANCE_nm
+    }
+    return Intrinsic(
+        x,
+        {name: potential(charge_set=name) for name in load_forcefield().charge_sets},
+        {f"{pore}, {size:.2f} nm": potential(pore=pore) for pore, size in pores.items()},
+    )
+
+
+def mean_field(x_nm: FloatArray, potential_V: FloatArray, half_length_nm: float) -> float:
+    """Mean of −dV/dx over |x| < ``half_length_nm``, V/nm."""
+    ends = np.interp([half_length_nm, -half_length_nm], x_nm, potential_V)
+    return float((ends[1] - ends[0]) / (2 * half_length_nm))
+
+
 def claims_of_order(found: Order, steps: Steps, profile: Profile, run: str) -> list[scorecard.Row]:
-    """Judge claims 8 to 10; claim 11 asks for a test of the exponential form itself."""
+    """Judge claims 8 to 11."""
     if profile.system.pore == "none":
         return []
     rows = []
@@ -222,4 +390,6 @@ def claims_of_order(found: Order, steps: Steps, profile: Profile, run: str) -> l
             parts.append(scorecard.decided(name, NOTHING, None, profile))
     if parts:
         rows.append(scorecard.row(10, parts, run="step_up, step_down"))
+    if steps.curves:
+        rows.append(scorecard.row(11, _form_parts(steps, profile), run="step_up, step_down"))
     return rows
