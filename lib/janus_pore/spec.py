@@ -6,12 +6,13 @@ stable :func:`key`: the same physics gives the same key on every machine.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -32,6 +33,8 @@ reach half the box. The default buffers of GROMACS are below 0.05 nm."""
 
 FieldValue = Annotated[float, Field(ge=-FIELD_LIMIT_V_PER_NM, le=FIELD_LIMIT_V_PER_NM)]
 Duration = Annotated[float, Field(gt=0, le=1e6)]
+SWEEP = "sine"
+"""The protocol behind the I-E loops, which every charge set runs."""
 PORE_PATTERN = re.compile(r"none|(hollow|bond|metal|chalcogen)([1-9][0-9]*)")
 
 
@@ -271,6 +274,11 @@ class Profile(_Strict):
     Protocol fields are written for a box of ``reference_length_x_nm`` (the ``paper``
     profile's). In a shorter box the same *voltage* E·Lx needs a larger field:
     :attr:`field_scale` is the factor that :meth:`applied` puts on every field.
+
+    ``control`` names the protocols that also run on the same membrane without a pore, and
+    ``charge_sets`` the charge sets of Fig. 4, which run :data:`SWEEP`; :meth:`siblings`
+    gives a profile for each of these systems. ``own_system`` is the profile's system where
+    ``system`` has been changed from it, by a sibling or an override.
     """
 
     name: str
@@ -280,6 +288,9 @@ class Profile(_Strict):
     reference_length_x_nm: Annotated[float, Field(gt=0, le=100)] = 8.0
     protocols: dict[str, Protocol]
     windows: Windows | None = None
+    control: tuple[str, ...] = ()
+    charge_sets: tuple[str, ...] = ()
+    own_system: SystemSpec | None = None
 
     @property
     def field_scale(self) -> float:
@@ -305,6 +316,12 @@ class Profile(_Strict):
                     f"windows.fields_V_per_nm = {field:g}, scaled by {self.field_scale:g} to keep "
                     f"the voltage, exceeds {FIELD_LIMIT_V_PER_NM:g} V/nm; lower it"
                 )
+        needed = {*self.control, *((SWEEP,) if self.charge_sets else ())}
+        for name in sorted(needed - set(self.protocols)):
+            raise ValueError(
+                f"control or charge_sets need protocol {name!r}, which the profile does not "
+                f"have; it has {', '.join(sorted(self.protocols))}"
+            )
         if (self.run.variant == "gpu_fast") != (self.system.membrane == "restrained"):
             raise ValueError(
                 "run.variant = 'gpu_fast' and system.membrane = 'restrained' go together: "
@@ -324,6 +341,63 @@ class Profile(_Strict):
                     else self.field_scale * value
                 )
         return type(waveform)(**values)
+
+    @property
+    def variant(self) -> str:
+        """What differs from the profile's own system, e.g. ``mos2_no-pore``; "" if nothing."""
+        own = self.own_system or self.system
+        changed = {
+            name: value
+            for name, value in self.system.model_dump().items()
+            if value != getattr(own, name)
+        }
+        parts = [str(changed.pop("charge_set", ""))]
+        pore = changed.pop("pore", "")
+        parts.append("no-pore" if pore == "none" else pore)
+        parts += [f"{name}-{value}" for name, value in changed.items()]
+        return "_".join(re.sub(r"[^\w.+-]+", "-", part).strip("-") for part in parts if part)
+
+    @property
+    def results_dir(self) -> Path:
+        """Where figures, notebooks and scorecards of this profile and system are kept."""
+        return paths.results_dir() / self.name / self.variant
+
+    def with_system(self, protocols: Iterable[str] | None = None, **changes: Any) -> Profile:
+        """The profile with another system, and with some of its protocols (default: all).
+
+        Parameters
+        ----------
+        protocols
+            Names of those to keep; the windows and the further systems are kept only where
+            all are.
+        **changes
+            Parameters of the system, e.g. ``pore="none"``.
+        """
+        system = validated(SystemSpec, {**self.system.model_dump(), **changes}, "system")
+        update: dict[str, Any] = {"system": system, "own_system": self.own_system or self.system}
+        if protocols is not None:
+            kept = {name: self.protocol(name) for name in protocols}
+            update |= {"protocols": kept, "windows": None, "control": (), "charge_sets": ()}
+        return self.model_copy(update=update)
+
+    def without_pore(self) -> Profile:
+        """The control: the same membrane without a pore, with the protocols it runs."""
+        return self.with_system(self.control, pore="none")
+
+    def with_charge_set(self, name: str) -> Profile:
+        """The same pore in a membrane with another charge set, driven by the sine."""
+        return self.with_system((SWEEP,), charge_set=name)
+
+    def siblings(self) -> tuple[Profile, ...]:
+        """Profiles of the further systems that belong to this one.
+
+        None where the system is not the profile's own: a variant is looked at by itself.
+        """
+        if self.variant:
+            return ()
+        with_pore = self.control and self.system.pore != "none"
+        control = (self.without_pore(),) if with_pore else ()
+        return (*control, *(self.with_charge_set(name) for name in self.charge_sets))
 
     def protocol(self, name: str) -> Protocol:
         """A protocol by name, or a :class:`SpecError` naming those there are."""
@@ -394,6 +468,7 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
         raise SpecError(f"profile file {path} is not readable as YAML: {error}") from error
     if not isinstance(data, dict):
         raise SpecError(f"profile file {path} must hold a mapping, not {type(data).__name__}")
+    own = copy.deepcopy(data.get("system"))
     for dotted, value in (overrides or {}).items():
         if value is None:
             continue
@@ -405,6 +480,8 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
             raise SpecError(f"override {dotted!r} does not name a parameter of a profile")
         target[last] = value
     data.setdefault("name", path.stem)
+    if data.get("system") != own:
+        data.setdefault("own_system", own)
     return validated(Profile, data, f"profile {name!r}")
 
 

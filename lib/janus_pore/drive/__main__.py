@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import paths
 from ..build.system import build_system
 from ..errors import JanusPoreError
 from ..spec import Profile, Protocol, load_profile, validated
@@ -33,9 +32,10 @@ def _plan(profile: Profile, options: argparse.Namespace) -> None:
 
 
 def _run(profile: Profile, options: argparse.Namespace) -> None:
-    build_system(profile.system)
-    for name in options.protocol or profile.protocols:
-        ensemble.run_protocol(profile, name, workers=options.workers, walltime_h=options.walltime_h)
+    for one in (profile, *(() if options.protocol else profile.siblings())):
+        build_system(one.system)
+        for name in options.protocol or one.protocols:
+            ensemble.run_protocol(one, name, workers=options.workers, walltime_h=options.walltime_h)
 
 
 def _windows(profile: Profile, options: argparse.Namespace) -> None:
@@ -63,7 +63,7 @@ def _wave(profile: Profile, options: argparse.Namespace) -> None:
     # What was run is handed down to the next storey.
     from ..measure import series
 
-    folder = options.output or paths.results_dir() / profile.name
+    folder = options.output or profile.results_dir
     for record in records:
         whole = series.concatenate(list(record.series))
         print(series.write(whole, folder / f"{name}-r{record.replica:03d}.nc"))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..build.system import BuiltSystem, build_system, open_system
+from ..build.system import BuiltSystem, build_system, open_system, system_dir
 from ..errors import MeasureError, MissingInputError, RunError
 from ..spec import Constant, Profile, Protocol, RunSpec, SystemSpec, Waveform
 from . import gromacs, segments, through_gmxapi
@@ -330,29 +330,54 @@ def plan(
     profile
         The profile; its system is built if it is not there.
     names
-        Protocols in the order of running; by default all of the profile, and its windows.
+        Protocols in the order of running; by default all of the profile, its windows, and
+        what its further systems run.
     measure
         Run the short calibration (and the preparation that it starts from) for the hours.
 
     Returns
     -------
     list of Cost
-        The equilibration for all replicas, then the protocols, then the windows.
+        The equilibration for all replicas, then the protocols, then the windows; then the
+        same for each of :meth:`janus_pore.spec.Profile.siblings`, whose systems need not be
+        there: their speed and size are taken to be those of the profile's own.
     """
-    from . import windows  # which needs what is defined here
-
+    for name in names or ():
+        profile.protocol(name)  # before anything is built or run
     built = build_system(profile.system)
-    chosen = [profile.protocol(n) for n in names or profile.protocols]
-    held = None if names or profile.system.pore == "none" else profile.windows
-    most = max(p.replicas for p in (*chosen, *([held] if held else ())))
-    rest = tree(built, profile.run, {}, replicas=most, frame_ps=1.0)
-    start = rest.equilibration()[0]
     measured: list[gromacs.Layout] = []
     if measure:
+        rest = tree(built, profile.run, {}, replicas=1, frame_ps=1.0)
+        start = rest.equilibration()[0]
         engine = engine_for(profile, built, keep_trajectory=False)
         with stopping(engine.stop, None):
             execute(engine, rest.pending([start]), "preparation", gromacs.Layout(1, 1), False)
             measured = calibrate(engine, start)
+    costs = _plan(profile, names, built, measured)
+    for sibling in () if names else profile.siblings():
+        there = system_dir(sibling.system)
+        known = (
+            open_system(sibling.system)
+            if there.is_dir()
+            else replace(built, dir=there, spec=sibling.system)
+        )
+        costs += [
+            replace(cost, stage=f"{sibling.variant}: {cost.stage}")
+            for cost in _plan(sibling, None, known, measured)
+        ]
+    return costs
+
+
+def _plan(
+    profile: Profile, names: Sequence[str] | None, built: BuiltSystem,
+    measured: Sequence[gromacs.Layout],
+) -> list[Cost]:  # fmt: skip
+    from . import windows  # which needs what is defined here
+
+    chosen = [profile.protocol(n) for n in names or profile.protocols]
+    held = None if names or profile.system.pore == "none" else profile.windows
+    most = max(p.replicas for p in (*chosen, *([held] if held else ())))
+    rest = tree(built, profile.run, {}, replicas=most, frame_ps=1.0)
     planned = _unique(rest.equilibration())
     costs = [_cost("equilibration", "", rest, rest.equilibration(), 1, measured)]
     for name, protocol in zip(names or profile.protocols, chosen, strict=True):
@@ -425,7 +450,7 @@ def _total(costs: Sequence[Cost]) -> Cost:
     return Cost(
         stage="total",
         figure="",
-        runs=sum(c.runs for c in costs[1:]),
+        runs=sum(c.runs for c in costs if not c.stage.endswith("equilibration")),
         segments=sum(c.segments for c in costs),
         ns=sum(c.ns for c in costs),
         ns_tree=sum(c.ns_tree for c in costs),

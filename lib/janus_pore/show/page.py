@@ -24,7 +24,7 @@ import matplotlib as mpl
 import psutil
 from matplotlib.figure import Figure
 
-from .. import __version__, paths
+from .. import __version__
 from ..drive.segments import git_commit
 from ..spec import Profile, key
 from . import scorecard
@@ -48,7 +48,7 @@ class Shown:
 
 @dataclass
 class Page:
-    """One notebook's page for one profile.
+    """One notebook's page for one profile and system.
 
     Attributes
     ----------
@@ -65,8 +65,8 @@ class Page:
 
     @property
     def directory(self) -> Path:
-        """``results/<profile>``."""
-        return paths.results_dir() / self.profile.name
+        """``results/<profile>``, or a directory within it for another system."""
+        return self.profile.results_dir
 
     def figure(self, figure: Figure, name: str, *, caption: str, alt: str, runs: str = "") -> Shown:
         """Keep a figure's files and show it with its caption.
@@ -94,6 +94,8 @@ class Page:
             "name": name,
             "notebook": self.notebook,
             "profile": self.profile.name,
+            "variant": self.profile.variant,
+            "system": scorecard.system_name(self.profile.system),
             "caption": caption,
             "alt": alt,
             "runs": runs,
@@ -115,12 +117,17 @@ class Page:
 
     def scorecard(self, rows: Sequence[scorecard.Row]) -> Shown:
         """Show and keep the verdicts on this notebook's claims, those not judged included."""
-        full = scorecard.complete(rows, self.notebook)
+        full = scorecard.complete(scorecard.traced(rows, self.profile), self.notebook)
         scorecard.write(full, self.profile, self.notebook)
         return Shown(
             scorecard.as_html(full),
             "\n".join(f"{r.id:>2} {r.estimator:<10} {r.verdict}: {r.found}" for r in full),
         )
+
+    def finding(self, text: str) -> Shown:
+        """Show what this run says in a paragraph, and keep it for the front page."""
+        _write_json(self.directory / f"finding_{self.notebook}.json", {"finding": text})
+        return Shown(f"<blockquote><p>{html.escape(text)}</p></blockquote>", text)
 
     def add(self, facts: Mapping[str, object]) -> None:
         """Facts for the stamp by what they are, e.g. ``{"MD": "1.2 ns"}``."""
@@ -130,7 +137,9 @@ class Page:
         """What ran, where and how long; also kept as ``stamp_<notebook>.json``."""
         content = {
             "notebook": self.notebook,
-            "profile": f"{self.profile.name} ({key(self.profile)})",
+            "profile": " ".join(
+                (self.profile.name, *filter(None, [self.profile.variant]), f"({key(self.profile)})")
+            ),
             **self.facts,
             "commit": commit(),
             "janus_pore": __version__,

@@ -32,8 +32,9 @@ from nbconvert import HTMLExporter
 
 from .. import paths
 from ..errors import JanusPoreError, MissingInputError
-from ..spec import Profile, load_profile
+from ..spec import Profile, SystemSpec, load_profile
 from . import scorecard
+from .page import commit
 
 NOTEBOOKS = ("01_build", "02_simulate", "03_iv_ndr", "04_water_order", "05_plasticity")
 TITLES = {
@@ -98,19 +99,24 @@ def run_notebook(name: str, profile: str, parameters: Mapping[str, Any] | None =
     Returns
     -------
     Path
-        The executed notebook, ``results/<profile>/<name>.ipynb``.
+        The executed notebook, ``results/<profile>/<name>.ipynb``, or in a directory of its
+        own within where the parameters choose another system.
 
     Raises
     ------
     NotebookError
         If a cell fails. The executed part is kept.
+    SpecError
+        If profile or parameters are wrong.
     """
     import papermill
+
+    chosen = load_profile(profile, _of_system(parameters or {}))
 
     source = paths.project_root() / "notebooks" / f"{name}.ipynb"
     if not source.is_file():
         raise MissingInputError(f"there is no notebook {source}; the clone is not complete")
-    target = paths.results_dir() / Path(profile).stem / f"{name}.ipynb"
+    target = chosen.results_dir / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
@@ -130,6 +136,11 @@ def run_notebook(name: str, profile: str, parameters: Mapping[str, Any] | None =
             f"{error.ename}: {error.evalue}\n(the part before it is kept in {target})"
         ) from error
     return target
+
+
+def _of_system(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a notebook's parameters that choose its system, as overrides of a profile."""
+    return {f"system.{n}": v for n, v in parameters.items() if n in SystemSpec.model_fields}
 
 
 def mathematics(markdown: str) -> str:
@@ -246,21 +257,30 @@ def front_page(profile: Profile, failures: Mapping[str, str], ran: Sequence[str]
     ran
         Notebooks whose pages are there.
     """
-    results = paths.results_dir() / profile.name
+    results = profile.results_dir
     parts = [
         "# Field-ordered water in an ångström-scale Janus MoSSe pore\n\n"
         "Five notebooks build one sub-nanometre pore in a monolayer of MoSSe between two "
         "reservoirs of potassium chloride, drive it with electric fields in GROMACS, and ask of "
         "each published claim about it (doi [10.1039/d5fd00130g]"
         "(https://doi.org/10.1039/d5fd00130g)) whether this run bears it out.\n\n"
-        f"**Profile `{profile.name}`:** {profile.description}.",
+        f"**Profile `{profile.name}`:** {profile.description}."
+        + (
+            f" **Another system than the profile's own: {profile.variant}.**"
+            if profile.variant
+            else ""
+        ),
     ]
     parts += [
         f'<div class="failure"><strong>{TITLES[name]} stopped.</strong>'
         f"<pre>{html.escape(message)}</pre></div>"
         for name, message in failures.items()
     ]
-    rows = scorecard.collect(profile.name) if list(results.glob("scorecard_*.json")) else []
+    findings = _findings(profile)
+    if findings:
+        parts.append("## What this run says")
+        parts += [f"> {html.escape(text)}" for text in findings.values()]
+    rows = scorecard.collect(profile) if list(results.glob("scorecard_*.json")) else []
     if rows:
         counts = scorecard.count(rows)
         summary = "; ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
@@ -268,7 +288,9 @@ def front_page(profile: Profile, failures: Mapping[str, str], ran: Sequence[str]
             f"**Of the paper's 21 claims:** {summary}. A claim about a current is judged under "
             "each of three estimators, so it can stand under more than one verdict. A verdict "
             f"needs at least {scorecard.LEAST_INDEPENDENT} independent samples and an interval "
-            "that lies wholly on one side; a short run mostly cannot give one, and says so."
+            "that lies wholly on one side; a short run mostly cannot give one, and says so. The "
+            "same test is put to the membrane without a pore. As data: "
+            "[scorecard.json](scorecard.json)."
         )
     shown = [results / "figures" / f"{name}.json" for name in MAIN_FIGURES]
     if any(path.is_file() for path in shown):
@@ -290,6 +312,14 @@ def front_page(profile: Profile, failures: Mapping[str, str], ran: Sequence[str]
     if known:
         parts += ["## What was run", _stamps_table(known)]
     return _prose(parts)
+
+
+def _findings(profile: Profile) -> dict[str, str]:
+    """Notebook to what it found, in words."""
+    found = sorted(profile.results_dir.glob("finding_*.json"))
+    return {
+        p.stem.removeprefix("finding_"): json.loads(p.read_text("utf-8"))["finding"] for p in found
+    }
 
 
 def _stamps_table(stamps: Sequence[Mapping[str, str]]) -> str:
@@ -320,9 +350,9 @@ def write_report(profile: Profile, failures: Mapping[str, str], destination: Pat
     Returns
     -------
     Path
-        ``<destination>/<profile>/index.html``.
+        ``<destination>/<profile>/index.html``, or in a directory within for another system.
     """
-    results, folder = paths.results_dir() / profile.name, destination / profile.name
+    results, folder = profile.results_dir, destination / profile.name / profile.variant
     folder.mkdir(parents=True, exist_ok=True)
     ran = [name for name in NOTEBOOKS if (results / f"{name}.ipynb").is_file()]
     for name in NOTEBOOKS:
@@ -333,7 +363,10 @@ def write_report(profile: Profile, failures: Mapping[str, str], destination: Pat
             convert(blank, folder / f"{name}.html", TITLES[name], TITLES[name])
     if (results / "figures").is_dir():
         shutil.copytree(results / "figures", folder / "figures", dirs_exist_ok=True)
-    title = f"Janus pore: {profile.name}"
+    if list(results.glob("scorecard_*.json")):
+        whole = scorecard.write_whole(profile, _findings(profile), commit())
+        shutil.copy2(whole, folder / whole.name)
+    title = " ".join(filter(None, ("Janus pore:", profile.name, profile.variant)))
     return convert(front_page(profile, failures, ran), folder / "index.html", "Overview", title)
 
 
@@ -349,16 +382,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", nargs="+", choices=NOTEBOOKS, default=NOTEBOOKS, metavar="NOTEBOOK",
         help="run only these notebooks; pages of the others are kept",
     )  # fmt: skip
+    parser.add_argument("--charge-set", help="another charge set than the profile's")
+    parser.add_argument("--pore", help="another pore than the profile's; 'none' is the control")
+    parser.add_argument("--seed", type=int, help="another seed of the system")
     options = parser.parse_args(arguments)
+    asked = {"charge_set": options.charge_set, "pore": options.pore, "seed": options.seed}
+    system = {name: value for name, value in asked.items() if value is not None}
     failures: dict[str, str] = {}
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        profile = load_profile(options.profile)
+        profile = load_profile(options.profile, _of_system(system))
         for name in options.only:
             print(f"{name} …", flush=True)
             start = time.monotonic()
             try:
-                run_notebook(name, options.profile)
+                run_notebook(name, options.profile, system)
             except NotebookError as error:
                 failures[name] = str(error)
                 print(str(error), file=sys.stderr, flush=True)

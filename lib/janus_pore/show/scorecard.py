@@ -9,6 +9,9 @@ follows from them alone:
 - ``not enough statistics``: it reaches over the edge, there are fewer than
   :data:`LEAST_INDEPENDENT` samples, or the profile is too small to show physics at all;
 - ``not evaluated in this run``: nothing was measured.
+
+A claim about a current is put to the same test on the control, the membrane without a
+pore: what the control shows too is charging, what only the pore shows is the pore.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -27,9 +30,10 @@ import yaml
 from numpy.typing import NDArray
 
 from .. import paths
+from ..build.system import system_dir
 from ..errors import MissingInputError
 from ..measure.statistics import FEWEST_UNITS, Estimate
-from ..spec import Profile, load_profile
+from ..spec import Profile, SystemSpec, load_profile
 
 Verdict = Literal[
     "reproduced", "not reproduced", "not enough statistics", "not evaluated in this run"
@@ -41,6 +45,17 @@ SYMBOL = {
     "not enough statistics": "◌",
     "not evaluated in this run": "–",
 }
+
+Control = Literal[
+    "",
+    "only the pore",
+    "the control shows it too",
+    "only the control",
+    "neither shows it",
+    "not enough statistics",
+    "not run",
+]
+"""What the control says to a claim; empty where the claim is not about a current."""
 
 LEAST_INDEPENDENT = 5
 """Fewest independent samples for a verdict. Intervals are stated from three on
@@ -77,7 +92,11 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a scorecard; ``run`` names the runs that it came from."""
+    """One line of a scorecard.
+
+    ``run`` names the protocol and the replicas that it came from and ``system`` the
+    directory under ``runs/`` where they lie; the same for the control.
+    """
 
     id: int
     figure: str
@@ -87,6 +106,11 @@ class Row:
     verdict: Verdict = "not evaluated in this run"
     estimator: str = ""
     run: str = ""
+    system: str = ""
+    control: Control = ""
+    control_found: str = ""
+    control_run: str = ""
+    control_system: str = ""
 
 
 def describe(estimate: Estimate, unit: str = "") -> str:
@@ -216,7 +240,26 @@ def together(verdicts: Iterable[Verdict]) -> Verdict:
     return "reproduced"
 
 
-def row(number: int, parts: Sequence[Part], *, estimator: str = "", run: str = "") -> Row:
+def compared(pore: Verdict, control: Verdict) -> Control:
+    """What the control says, from the verdicts of one test on the pore and on it."""
+    words: dict[tuple[Verdict, Verdict], Control] = {
+        ("reproduced", "not reproduced"): "only the pore",
+        ("reproduced", "reproduced"): "the control shows it too",
+        ("not reproduced", "reproduced"): "only the control",
+        ("not reproduced", "not reproduced"): "neither shows it",
+    }
+    return words.get((pore, control), "not enough statistics")
+
+
+def row(
+    number: int,
+    parts: Sequence[Part],
+    *,
+    estimator: str = "",
+    run: str = "",
+    control: Sequence[Part] = (),
+    control_run: str = "",
+) -> Row:
     """One claim's row; all its parts must hold.
 
     Parameters
@@ -228,19 +271,50 @@ def row(number: int, parts: Sequence[Part], *, estimator: str = "", run: str = "
     estimator
         Estimator of the current, where the claim is about a current.
     run
-        The runs that it came from.
+        The protocol and the replicas that it came from.
+    control, control_run
+        The same from the membrane without a pore; empty where it was not run.
     """
     one = claim(number)
+    verdict = together(p.verdict for p in parts)
+    said: Control = "not run" if one.control else ""
+    if control:
+        said = compared(verdict, together(p.verdict for p in control))
     return Row(
         id=one.id,
         figure=one.figure,
         statement=one.statement,
         published=one.published,
-        found="; ".join(f"{p.name}: {describe(p.estimate, p.unit)}" for p in parts),
-        verdict=together(p.verdict for p in parts),
+        found=_in_words(parts),
+        verdict=verdict,
         estimator=estimator,
         run=run if parts else "",
+        control=said,
+        control_found=_in_words(control),
+        control_run=control_run if control else "",
     )
+
+
+def _in_words(parts: Iterable[Part]) -> str:
+    return "; ".join(f"{p.name}: {describe(p.estimate, p.unit)}" for p in parts)
+
+
+def traced(rows: Sequence[Row], profile: Profile) -> list[Row]:
+    """Rows with the directories of the systems that they came from, where none is said yet."""
+    own, control = system_name(profile.system), system_name(profile.without_pore().system)
+    return [
+        replace(
+            r,
+            system=r.system or (own if r.run else ""),
+            control_system=r.control_system or (control if r.control_run else ""),
+        )
+        for r in rows
+    ]
+
+
+def system_name(system: SystemSpec) -> str:
+    """Directory of a system's runs under ``runs/``: charge set, pore and key."""
+    return system_dir(system).parent.name
 
 
 def complete(rows: Sequence[Row], notebook: str | None = None) -> list[Row]:
@@ -281,14 +355,12 @@ def _plain(value: object) -> str:
 
 def write(rows: Sequence[Row], profile: Profile, notebook: str) -> Path:
     """Keep a notebook's rows as ``results/<profile>/scorecard_<notebook>.json``."""
-    path = paths.results_dir() / profile.name / f"scorecard_{notebook}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"profile": profile.name, "notebook": notebook, "rows": [asdict(r) for r in rows]}
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return path
+    content = {"profile": profile.name, "variant": profile.variant, "notebook": notebook}
+    path = profile.results_dir / f"scorecard_{notebook}.json"
+    return _write_json(path, content | {"rows": [asdict(r) for r in rows]})
 
 
-def collect(profile_name: str) -> list[Row]:
+def collect(profile: Profile) -> list[Row]:
     """All 21 claims with what the profile's notebooks have judged so far.
 
     Raises
@@ -296,15 +368,37 @@ def collect(profile_name: str) -> list[Row]:
     MissingInputError
         If no notebook of this profile has been run.
     """
-    found = sorted((paths.results_dir() / profile_name).glob("scorecard_*.json"))
+    found = sorted(profile.results_dir.glob("scorecard_*.json"))
     if not found:
         raise MissingInputError(
-            f"no scorecard of profile {profile_name!r} is there yet; run "
-            f"'python -m janus_pore.show.report --profile {profile_name}'"
+            f"no scorecard of profile {profile.name!r} is there yet; run "
+            f"'python -m janus_pore.show.report --profile {profile.name}'"
         )
     rows = [Row(**r) for path in found for r in json.loads(path.read_text("utf-8"))["rows"]]
     judged = [r for r in rows if r.verdict != "not evaluated in this run"]
     return complete(judged)
+
+
+def write_whole(profile: Profile, findings: Mapping[str, str], commit: str) -> Path:
+    """Keep all claims and the notebooks' findings as ``results/<profile>/scorecard.json``."""
+    rows = collect(profile)
+    content = {
+        "profile": profile.name,
+        "variant": profile.variant,
+        "system": system_name(profile.system),
+        "commit": commit,
+        "article": reference("claims.yaml")["source"],
+        "findings": dict(findings),
+        "verdicts": count(rows),
+        "rows": [asdict(r) for r in rows],
+    }
+    return _write_json(profile.results_dir / "scorecard.json", content)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
 
 
 def count(rows: Sequence[Row]) -> dict[Verdict, int]:
@@ -316,7 +410,9 @@ def count(rows: Sequence[Row]) -> dict[Verdict, int]:
 
 def as_html(rows: Sequence[Row]) -> str:
     """The table of a scorecard as HTML that needs no style sheet to be read."""
-    titles = ("claim", "figure", "statement", "published", "this run", "verdict", "from")
+    titles = (
+        "claim", "figure", "statement", "published", "this run", "verdict", "without a pore", "from"
+    )  # fmt: skip
     head = "".join(f'<th scope="col">{t}</th>' for t in titles)
     body = []
     for _, group in itertools.groupby(rows, key=lambda r: r.id):
@@ -335,10 +431,21 @@ def as_html(rows: Sequence[Row]) -> str:
             cells += [
                 f"<td>{found}</td>",
                 f'<td class="verdict {kind}">{SYMBOL[r.verdict]} {r.verdict}</td>',
-                f"<td>{html.escape(r.run)}</td>",
+                f"<td>{_control_cell(r)}</td>",
+                f"<td>{html.escape(r.run)}{f' <small>{r.system}</small>' if r.system else ''}</td>",
             ]
             body.append(f"<tr>{''.join(cells)}</tr>")
     return (
         f'<table class="scorecard"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table>"
+    )
+
+
+def _control_cell(r: Row) -> str:
+    """What the control says, its numbers folded away."""
+    if not r.control_found:
+        return r.control
+    return (
+        f"<details><summary>{r.control}</summary>{html.escape(r.control_found)} "
+        f"<small>{html.escape(r.control_run)}, {r.control_system}</small></details>"
     )
