@@ -233,4 +233,4 @@ def test_a_second_run_computes_nothing_again(reported):
     assert before
     report.run_notebook("02_simulate", "tiny")
     assert state() == before
-    assert scorecard.collect("tiny")
+    assert scorecard.collect(spec.load_profile("tiny"))

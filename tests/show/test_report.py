@@ -134,6 +134,7 @@ def test_the_front_page_holds_verdicts_figures_and_failures(tmp_path, results):
     one.figure(simple_figure(), "fig1b_loop", caption="The loop.", alt="a loop", runs="sine")
     part = scorecard.judge("onset", Estimate(0.6, 0.5, 0.7, 2, ""), (0, 1), DEMO)
     one.scorecard([scorecard.row(1, [part], estimator="box", run="sine")])
+    one.finding("Charging <carries> it.")
     one.stamp()
     (results / "demo" / "03_iv_ndr.ipynb").write_text(nbformat.writes(v4.new_notebook()))
     index = report.write_report(DEMO, {"04_water_order": "ValueError: <no>"}, tmp_path / "report")
@@ -145,9 +146,23 @@ def test_the_front_page_holds_verdicts_figures_and_failures(tmp_path, results):
     assert text.count('<th scope="row">') >= 21
     assert "1 not enough statistics; 20 not evaluated" in text
     assert (index.parent / "figures" / "fig1b_loop.png").is_file()
+    assert "Charging &lt;carries&gt; it." in text
+    whole = json.loads((index.parent / "scorecard.json").read_text())
+    assert whole["findings"] == {"03_iv_ndr": "Charging <carries> it."}
+    assert 'href="scorecard.json"' in text
     linked = set(re.findall(r'href="([^"#]+\.html)"', text))
     assert linked
     assert all((index.parent / address).is_file() for address in linked)
+
+
+def test_another_system_has_a_report_of_its_own(tmp_path, results):
+    control = DEMO.without_pore()
+    page.Page("03_iv_ndr", control).stamp()
+    index = report.write_report(control, {}, tmp_path / "report")
+    assert index == tmp_path / "report" / "demo" / "no-pore" / "index.html"
+    assert "no-pore" in index.read_text()
+    assert not (results / "demo" / "stamp_03_iv_ndr.json").exists()
+    assert (results / "demo" / "no-pore" / "stamp_03_iv_ndr.json").is_file()
 
 
 def test_a_failing_notebook_keeps_its_part_and_says_its_error(tmp_path, monkeypatch, results):

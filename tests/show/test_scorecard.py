@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -147,7 +148,7 @@ def test_rows_are_kept_and_collected_with_the_rest_not_evaluated(results):
     path = scorecard.write(scorecard.complete(rows, "03_iv_ndr"), DEMO, "03_iv_ndr")
     assert path == results / "demo" / "scorecard_03_iv_ndr.json"
     assert json.loads(path.read_text())["rows"][0]["verdict"] == "reproduced"
-    everything = scorecard.collect("demo")
+    everything = scorecard.collect(DEMO)
     assert sorted({r.id for r in everything}) == list(range(1, 22))
     assert len(everything) == 22
     counts = scorecard.count(everything)
@@ -155,9 +156,57 @@ def test_rows_are_kept_and_collected_with_the_rest_not_evaluated(results):
     assert counts["not evaluated in this run"] == 20
 
 
+def test_what_the_control_says_follows_from_the_same_test():
+    holds, fails = judge("x", estimate(), (0, 2), DEMO), judge("x", estimate(), (2, 3), DEMO)
+    unsure = judge("x", estimate(), (1, 2), DEMO)
+    said = {
+        (a.verdict, b.verdict): row(4, [a], control=[b], control_run="sine").control
+        for a in (holds, fails, unsure)
+        for b in (holds, fails, unsure)
+    }
+    assert said[holds.verdict, fails.verdict] == "only the pore"
+    assert said[holds.verdict, holds.verdict] == "the control shows it too"
+    assert said[fails.verdict, holds.verdict] == "only the control"
+    assert said[fails.verdict, fails.verdict] == "neither shows it"
+    assert list(said.values()).count("not enough statistics") == 5
+    assert row(4, [holds]).control == "not run"
+    assert row(9, [holds]).control == ""  # not about a current
+    text = scorecard.as_html([row(4, [holds], control=[fails], control_run="sine")])
+    assert "only the pore" in text
+    assert "x: 1.0" in row(4, [holds], control=[fails]).control_found
+
+
+def test_each_row_names_the_system_that_it_came_from(results):
+    rows = [
+        row(4, [judge("x", estimate(), (0, 2), DEMO)], run="sine, replica 0",
+            control=[judge("x", estimate(), (2, 3), DEMO)], control_run="sine, replica 0"),
+        row(9, [], run="sine"),
+    ]  # fmt: skip
+    judged, empty = scorecard.traced(rows, DEMO)
+    assert re.fullmatch(r"mosse-hollow6-[0-9a-f]{8}", judged.system)
+    assert re.fullmatch(r"mosse-none-[0-9a-f]{8}", judged.control_system)
+    assert (empty.system, empty.control_system) == ("", "")
+    scorecard.write([judged], DEMO, "03_iv_ndr")
+    whole = json.loads(scorecard.write_whole(DEMO, {"03_iv_ndr": "a finding"}, "abc").read_text())
+    assert whole["findings"] == {"03_iv_ndr": "a finding"}
+    assert {r["id"] for r in whole["rows"]} == set(range(1, 22))
+    assert whole["rows"][3]["system"] == judged.system
+    assert whole["verdicts"]["reproduced"] == 1
+
+
+def test_scorecards_of_another_system_are_kept_apart(results):
+    mine = [row(4, [judge("x", estimate(), (0, 2), DEMO)], run="sine")]
+    scorecard.write(mine, DEMO, "03_iv_ndr")
+    path = scorecard.write([], DEMO.with_charge_set("mos2"), "03_iv_ndr")
+    assert path == results / "demo" / "mos2" / "scorecard_03_iv_ndr.json"
+    assert sum(r.verdict == "reproduced" for r in scorecard.collect(DEMO)) == 1
+    with pytest.raises(MissingInputError):
+        scorecard.collect(DEMO.without_pore())
+
+
 def test_a_missing_scorecard_says_what_makes_it():
     with pytest.raises(MissingInputError, match=r"janus_pore\.show\.report --profile reduced"):
-        scorecard.collect("reduced")
+        scorecard.collect(spec.load_profile("reduced"))
 
 
 def test_a_claim_under_several_estimators_is_stated_once():
@@ -178,7 +227,7 @@ def test_the_table_is_escaped_and_says_verdicts_in_words():
 
 def test_differences_from_the_published_conditions_are_named():
     found = scorecard.differences(DEMO, "sine")
-    assert "frequency_GHz = 5 (published 0.2)" in found
-    assert "replicas = 2 (published 10)" in found
+    assert "frequency_GHz = 8 (published 0.2)" in found
+    assert "replicas = 1 (published 10)" in found
     assert "5 nm" in found
     assert scorecard.differences(spec.load_profile("paper"), "sine") == ""

@@ -1,0 +1,89 @@
+"""The further systems of a profile: the control without a pore, and other charge sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from janus_pore import spec
+from janus_pore.errors import SpecError
+from janus_pore.spec import Profile, load_profile, validated
+
+
+@pytest.fixture(autouse=True)
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("JANUS_PORE_RESULTS", str(tmp_path))
+    return tmp_path
+
+
+def changed(name: str, **system: object) -> Profile:
+    return load_profile(name, {f"system.{key}": value for key, value in system.items()})
+
+
+@pytest.mark.parametrize("name", spec.profile_names())
+def test_every_profile_runs_its_current_protocols_without_a_pore(name: str) -> None:
+    profile = load_profile(name)
+    control, *others = profile.siblings()
+    assert control.system == profile.system.model_copy(update={"pore": "none"})
+    assert list(control.protocols) == list(profile.control)
+    assert {"sine", "ppf", "ppd", "stf", "std"} <= set(profile.control)
+    for protocol in profile.control:
+        assert control.protocol(protocol) == profile.protocol(protocol)
+    assert [p.system.charge_set for p in others] == list(profile.charge_sets)
+    assert all(p.system.pore == profile.system.pore for p in others)
+    assert all(list(p.protocols) == ["sine"] and p.windows is None for p in others)
+    assert all(p.siblings() == () for p in (control, *others))
+
+
+def test_the_published_charge_sets_are_all_in_the_larger_profiles() -> None:
+    for name in ("reduced", "paper"):
+        assert load_profile(name).charge_sets == (
+            "mosse_symmetric", "mosse_polar", "uncharged", "mos2",
+        )  # fmt: skip
+
+
+def test_each_system_has_results_of_its_own(results: Path) -> None:
+    demo = load_profile("demo")
+    assert demo.variant == ""
+    assert demo.results_dir == results / "demo"
+    assert demo.without_pore().results_dir == results / "demo" / "no-pore"
+    assert demo.with_charge_set("mos2").results_dir == results / "demo" / "mos2"
+    assert changed("demo", pore="none").variant == "no-pore"
+    assert changed("demo", charge_set="mos2", pore="bond4", seed=7).variant == "mos2_bond4_seed-7"
+    assert changed("demo", pore="hollow6", charge_set="mosse").variant == ""
+    assert changed("demo", charge_set="mos2").without_pore().variant == "mos2_no-pore"
+    lengths = {changed("demo", length_x_nm=x).variant for x in (5.0, 5.5, 6.0)}
+    assert lengths == {"", "length_x_nm-5.5", "length_x_nm-6.0"}
+    charged = changed("demo", charges_e=[1.0, -0.4, -0.6]).variant
+    assert "/" not in charged
+    assert charged not in ("", changed("demo", charges_e=[1.0, -0.6, -0.4]).variant)
+
+
+def test_a_variant_is_looked_at_by_itself() -> None:
+    for change in ({"pore": "none"}, {"charge_set": "mos2"}, {"seed": 2}):
+        profile = changed("tiny", **change)
+        assert profile.siblings() == ()
+        assert set(profile.protocols) == set(load_profile("tiny").protocols)
+
+
+def test_what_a_further_system_needs_must_be_there() -> None:
+    plain = load_profile("tiny").model_dump()
+    for wrong in ({"control": ["sine", "dance"]}, {"control": ["dance"]}):
+        with pytest.raises(SpecError, match="'dance', which the profile does not have"):
+            validated(Profile, plain | wrong, "profile")
+    without = {n: p for n, p in plain["protocols"].items() if n != "sine"}
+    with pytest.raises(SpecError, match="need protocol 'sine'"):
+        validated(Profile, plain | {"protocols": without, "control": []}, "profile")
+    with pytest.raises(SpecError, match="no protocol 'dance'"):
+        load_profile("tiny").with_system(["dance"], pore="none")
+    with pytest.raises(SpecError, match="pore = 'hole'"):
+        load_profile("tiny").with_system(pore="hole")
+
+
+@pytest.mark.parametrize("name", spec.profile_names())
+def test_constant_fields_come_in_both_signs(name: str) -> None:
+    steady = load_profile(name).protocol("steady")
+    fields = {w.field_V_per_nm for w in steady.waveforms().values()}
+    assert fields == {-f for f in fields}
+    assert 0.0 not in fields
