@@ -381,8 +381,11 @@ class Profile(_Strict):
         return self.model_copy(update=update)
 
     def without_pore(self) -> Profile:
-        """The control: the same membrane without a pore, with the protocols it runs."""
-        return self.with_system(self.control, pore="none")
+        """The control: the same membrane without a pore, with the protocols it runs.
+
+        A system without a pore is not its own control: the protocols are then none.
+        """
+        return self.with_system(self.control if self.system.pore != "none" else (), pore="none")
 
     def with_charge_set(self, name: str) -> Profile:
         """The same pore in a membrane with another charge set, driven by the sine."""
@@ -395,9 +398,11 @@ class Profile(_Strict):
         """
         if self.variant:
             return ()
-        with_pore = self.control and self.system.pore != "none"
-        control = (self.without_pore(),) if with_pore else ()
-        return (*control, *(self.with_charge_set(name) for name in self.charge_sets))
+        control = self.without_pore()
+        return (
+            *((control,) if control.protocols else ()),
+            *(self.with_charge_set(name) for name in self.charge_sets),
+        )
 
     def protocol(self, name: str) -> Protocol:
         """A protocol by name, or a :class:`SpecError` naming those there are."""

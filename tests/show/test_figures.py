@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from janus_pore.measure.statistics import FEWEST_UNITS, Band
+from janus_pore.measure.statistics import FEWEST_UNITS, Band, Estimate
 from janus_pore.measure.water import orientation, wrap
 from janus_pore.show import figures
 from janus_pore.show.figures import Atoms, Curve
@@ -104,15 +104,18 @@ def test_pore_water_is_coloured_by_its_direction(atoms):
 def test_the_loop_draws_each_sweep_in_its_own_look_and_marks_the_paper():
     E = np.array([-1.2, -0.6, -0.3, 0.3, 0.6, 1.2])
     sweeps = {"forward": curve(E, 2 * E), "reverse": curve(E, E)}
-    figure = figures.iv_loop(
-        {"box": sweeps, "pore": sweeps}, length_x_nm=8.0, published_V_per_nm=(0.5, -1.0)
+    figure = figures.loops(
+        [{"whole box": sweeps, "pore slab": sweeps}],
+        length_x_nm=8.0,
+        published_V_per_nm=(0.5, -1.0),
     )
     left, right = figure.axes
     assert left.get_ylabel() == "current I (nA)"
     assert "V/nm" in left.get_xlabel()
     assert right.get_title(loc="left") == "pore slab"
     forward = line(left, "forward, |E| rising")
-    assert forward == pytest.approx(np.c_[E, 2 * E])
+    assert np.isnan(forward[3]).all()  # nothing joins the polarities
+    assert np.delete(forward, 3, axis=0) == pytest.approx(np.c_[E, 2 * E])
     looks = [each for each in left.lines if each.get_label().startswith(("forw", "rev"))]
     assert len({each.get_linestyle() for each in looks}) == 2
     assert len({each.get_marker() for each in looks}) == 2
@@ -128,19 +131,76 @@ def test_the_loop_draws_each_sweep_in_its_own_look_and_marks_the_paper():
 def test_arrows_follow_time():
     E = np.array([-1.2, -0.6, -0.3, 0.3, 0.6, 1.2])
     sweeps = {"forward": curve(E, E), "reverse": curve(E, 0.5 * E)}
-    figure = figures.iv_loop({"box": sweeps}, length_x_nm=8.0)
+    figure = figures.loops([{"whole box": sweeps}], length_x_nm=8.0)
     arrows = [a for a in figure.axes[0].texts if a.arrow_patch is not None]
     growing = [abs(a.xy[0]) > abs(a.xyann[0]) for a in arrows]
     assert growing == [True, True, False, False]
 
 
-def test_species_are_named():
-    E = np.linspace(-1, 1, 5)
-    figure = figures.species_loop(
-        {"K": {"forward": curve(E, E)}, "Cl": {"forward": curve(E, -E)}}, length_x_nm=8.0
+def test_the_control_lies_beneath_the_pore_and_says_so_where_it_was_not_run():
+    E = np.array([-1.0, -0.5, 0.5, 1.0])
+    pore = {"K⁺": {"forward": curve(E, E)}, "Cl⁻": {"forward": curve(E, -3 * E)}}
+    control = {"K⁺, no pore": {"forward": curve(E, 0 * E)}, "Cl⁻, no pore": {}}
+    figure = figures.loops([pore, control], length_x_nm=8.0, absent="not run yet")
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles == ["K⁺", "Cl⁻", "K⁺, no pore", "Cl⁻, no pore"]
+    assert [text.get_text() for text in figure.axes[3].texts] == ["not run yet"]
+    assert len({ax.get_ylim() for ax in figure.axes}) == 1
+    own_scale = figures.loops([pore, control], length_x_nm=8.0, share_y="col")
+    limits = [ax.get_ylim() for ax in own_scale.axes]
+    assert limits[0] == limits[2] != limits[1]
+    figures.loops([{"K⁺": {}}], length_x_nm=8.0)  # nothing run at all
+
+
+def test_the_current_is_split_into_what_passes_and_what_charges():
+    t = np.linspace(5, 95, 10)
+    parts = {
+        "box": curve(t, 3 + 0 * t),
+        "pore": curve(t, 1 + 0 * t),
+        "charging": curve(t, 2 + 0 * t),
+    }
+    share = figures.Curve.point(Estimate(0.7, 0.6, 0.8, 9, ""))
+    unsure = figures.Curve.point(Estimate(0.3, 0.1, 0.9, 2, ""))
+    figure = figures.transport_and_charging(
+        {"with the pore": parts, "without a pore": {}},
+        Curve.bare(t, np.sin(t)),
+        {"charging": share, "transport": unsure},
+        absent="not run yet",
     )
-    assert [ax.get_title(loc="left") for ax in figure.axes] == ["K⁺", "Cl⁻"]
-    assert line(figure.axes[1], "forward, |E| rising") == pytest.approx(np.c_[E, -E])
+    _, pore, _, control, shares = figure.axes
+    charging = line(pore, "charging: whole box − pore slab")
+    assert charging == pytest.approx(np.c_[t, 2 + 0 * t])
+    assert pore.get_ylabel() == "current I (nA)"
+    assert [text.get_text() for text in control.texts] == ["not run yet"]
+    points = [each for each in shares.lines if each.get_marker() == "o"]
+    assert [float(p.get_xdata()[0]) for p in points] == [0.7, 0.3]
+    assert [p.get_markerfacecolor() for p in points] == [figures.BLACK, "white"]
+
+
+def test_constant_fields_lie_on_top_of_the_sweep():
+    E = np.array([-1.0, -0.5, 0.5, 1.0])
+    held = curve(E, 0.5 * E)
+    figure = figures.steady_state(
+        [{"pore": ({"forward": curve(E, E)}, held)}, {"no pore": ({}, None)}], length_x_nm=8.0
+    )
+    upper, lower = figure.axes
+    points = next(c for c in upper.containers if c.get_label() == "constant field")
+    assert points.lines[0].get_xydata() == pytest.approx(np.c_[E, 0.5 * E])
+    assert [text.get_text() for text in lower.texts] == ["not run"]
+
+
+def test_charge_sets_are_compared_in_rows():
+    found, none = Estimate(0.5, 0.4, 0.6, 9, ""), Estimate(np.nan, np.nan, np.nan, 9, "")
+    figure = figures.by_charge_set(
+        {"onset": {"a": Curve.point(found), "b": Curve.point(none)}, "area": {}},
+        {"a": "first", "b": "second", "c": "third"},
+        {"onset": {"a": 0.55}},
+    )
+    onset, area = figure.axes
+    assert [t.get_text() for t in onset.get_yticklabels()] == ["first", "second", "third"]
+    assert line(onset, "published") == pytest.approx(np.array([[0.55, 0.0]]))
+    assert [t.get_text() for t in onset.texts] == ["none found", "not run"]
+    assert [t.get_text() for t in area.texts] == ["not run"] * 3
 
 
 def test_a_curve_without_an_interval_has_no_band():

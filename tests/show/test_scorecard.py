@@ -182,7 +182,7 @@ def test_each_row_names_the_system_that_it_came_from(results):
             control=[judge("x", estimate(), (2, 3), DEMO)], control_run="sine, replica 0"),
         row(9, [], run="sine"),
     ]  # fmt: skip
-    judged, empty = scorecard.traced(rows, DEMO)
+    judged, empty = (scorecard.of_system(r, DEMO) for r in rows)
     assert re.fullmatch(r"mosse-hollow6-[0-9a-f]{8}", judged.system)
     assert re.fullmatch(r"mosse-none-[0-9a-f]{8}", judged.control_system)
     assert (empty.system, empty.control_system) == ("", "")

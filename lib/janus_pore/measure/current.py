@@ -29,6 +29,7 @@ from .statistics import (
 )
 
 FloatArray = npt.NDArray[np.float64]
+ComplexArray = npt.NDArray[np.complex128]
 Direction = Literal["forward", "reverse"]
 Polarity = Literal[1, -1]
 
@@ -83,12 +84,15 @@ class Onset:
         Fall from the maximum to the end of the sweep, relative to the maximum.
     verdict
         ``found``, ``not found`` or ``not enough statistics``.
+    draws : (resamples + 1,)
+        Bootstrap draws of the onset.
     """
 
     onset_V_per_nm: Estimate
     confirmed_V_per_nm: float
     drop: Estimate
     verdict: Literal["found", "not found", "not enough statistics"]
+    draws: FloatArray
 
 
 @dataclass(frozen=True)
@@ -332,7 +336,7 @@ def ndr_onset(
     units, method = branch.current_nA.n_independent, branch.current_nA.method
     nothing = Estimate(np.nan, np.nan, np.nan, units, method)
     if len(E) < 6:
-        return Onset(nothing, np.nan, nothing, "not enough statistics")
+        return Onset(nothing, np.nan, nothing, "not enough statistics", np.full(len(J), np.nan))
     width = (E[-1] - E[0]) / 3 if bandwidth_V_per_nm is None else bandwidth_V_per_nm
     grid = np.linspace(E[0], E[-1], points)
     smooth, slope = _local_quadratic(E, grid, width)
@@ -340,7 +344,8 @@ def ndr_onset(
     at = curves.argmax(axis=1)
     rows = np.arange(len(J))
     top = curves[rows, at]
-    onset = estimate(branch.polarity * grid[at], units, method)
+    onsets = branch.polarity * grid[at]
+    onset = estimate(onsets, units, method)
     lowest, highest = sorted((branch.polarity * float(E[0]), branch.polarity * float(E[-1])))
     onset = Estimate(
         onset.value, max(onset.low, lowest), min(onset.high, highest), units, onset.method
@@ -364,7 +369,35 @@ def ndr_onset(
             verdict = "found"
         elif np.nanquantile(fall[1:], 0.5 + CONFIDENCE / 2) < RELEVANT_DROP:
             verdict = "not found"
-    return Onset(onset, float(confirmed), drop, verdict)
+    return Onset(onset, float(confirmed), drop, verdict, onsets)
+
+
+def threshold_asymmetry(
+    positive: Branch, negative: Branch, *, bandwidth_V_per_nm: float | None = None
+) -> tuple[Estimate, FloatArray]:
+    """How much further out negative differential resistance begins for -E than for +E.
+
+    Parameters
+    ----------
+    positive, negative
+        Branches of one sweep direction and the same units.
+    bandwidth_V_per_nm
+        As for :func:`ndr_onset`.
+
+    Returns
+    -------
+    estimate
+        |onset at -E| - |onset at +E|, V/nm; not a number unless both onsets are *found*.
+    draws : (resamples + 1,)
+    """
+    plus, minus = (
+        ndr_onset(b, bandwidth_V_per_nm=bandwidth_V_per_nm) for b in (positive, negative)
+    )
+    draws = np.abs(minus.draws) - np.abs(plus.draws)
+    if not plus.verdict == minus.verdict == "found":
+        draws = np.full_like(draws, np.nan)
+    units, method = positive.current_nA.n_independent, positive.current_nA.method
+    return estimate(draws, units, method), draws
 
 
 def _local_quadratic(
@@ -515,6 +548,93 @@ def asymmetry(positive: Branch, negative: Branch) -> tuple[FloatArray, Band, Est
     with np.errstate(invalid="ignore", divide="ignore"):
         overall = (areas[0] - areas[1]) / (areas[0] + areas[1])
     return E, band((plus - minus) / scale, units, method), estimate(overall, units, method)
+
+
+def response(field_V_per_nm: npt.ArrayLike, current_nA: npt.ArrayLike) -> ComplexArray:
+    """Current at the frequency of a periodic field, per field: the complex conductance.
+
+    Parameters
+    ----------
+    field_V_per_nm : (windows,)
+        Over one whole cycle, evenly spaced in time.
+    current_nA : (..., windows)
+
+    Returns
+    -------
+    (...,) complex, nA per V/nm
+        Real where the current follows the field (a conductor), positive imaginary where it
+        is a quarter of a cycle ahead, as C dE/dt is (a capacitor, ω C).
+    """
+    E = np.asarray(field_V_per_nm, dtype=float)
+    turn = np.exp(-2j * np.pi * np.arange(len(E)) / len(E))
+    field = complex(E @ turn)
+    if abs(field) < 1e-12 * len(E):
+        raise MeasureError(
+            "the field has no part at the cycle's frequency; give one whole cycle of a sine"
+        )
+    result: ComplexArray = np.asarray(current_nA, dtype=float) @ turn / field
+    return result
+
+
+def share(
+    part: ComplexArray,
+    whole: ComplexArray,
+    *,
+    paired: bool = True,
+    unit: str = "replicas",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Share of one current in another at the drive's frequency.
+
+    Parameters
+    ----------
+    part : (units,)
+        From :func:`response`.
+    whole : (units,)
+        What it is a part of, or compared with.
+    paired
+        Whether both are of the same units; otherwise they are resampled apart.
+
+    Notes
+    -----
+    Re(Y_part Y_whole*)/|Y_whole|², the projection of one amplitude on the other: in phase
+    and in size. Shares of parts that add up to the whole add up to one.
+    """
+    drawn = []
+    for values, own_seed in ((part, seed), (whole, seed if paired else seed + 1)):
+        columns = np.stack([values.real, values.imag], axis=1)
+        sums = draw_sums(columns, resamples=resamples, seed=own_seed) / len(values)
+        drawn.append(sums[:, 0] + 1j * sums[:, 1])
+    square = np.abs(drawn[1]) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = np.where(square > 0, (drawn[0] * drawn[1].conj()).real / square, np.nan)
+    units = min(len(part), len(whole))
+    return estimate(shares, units, f"bootstrap over {units} {unit}")
+
+
+def constant_field_branch(
+    field_V_per_nm: npt.ArrayLike,
+    current_nA: npt.ArrayLike,
+    polarity: Polarity,
+    *,
+    unit: str = "replicas",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Branch:
+    """Steady currents at constant fields of one sign as a branch, with no history in it.
+
+    Parameters
+    ----------
+    field_V_per_nm : (fields,)
+    current_nA : (units, fields)
+        Mean current of each unit at each field.
+    """
+    E, I = np.asarray(field_V_per_nm, float), np.atleast_2d(np.asarray(current_nA, float))  # noqa: E741
+    order = np.argsort(np.abs(E))
+    drawn = draw_sums(I[:, order], resamples=resamples, seed=seed) / len(I)
+    method = f"bootstrap over {len(I)} {unit}"
+    return Branch("forward", polarity, E[order], band(drawn, len(I), method), drawn)
 
 
 def steady_current(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, ParamSpec
+from typing import Any, Literal, NamedTuple, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
-from ..measure.statistics import FEWEST_UNITS, Band, ExponentialFit
+from ..measure.statistics import FEWEST_UNITS, Band, Estimate, ExponentialFit
 from ..measure.water import WIDEST_GAUSSIAN_DEG, Orientation
 
 FloatArray = NDArray[np.float64]
@@ -117,6 +117,14 @@ class Curve(NamedTuple):
         return cls(np.asarray(x, float), band.value, band.low, band.high)
 
     @classmethod
+    def point(cls, estimate: Estimate) -> Curve:
+        """One number, with its interval where there is one, at x = 0."""
+        low, high = (
+            (estimate.low, estimate.high) if estimate.enough else (float("nan"), float("nan"))
+        )
+        return cls(*(np.array([v], float) for v in (0.0, estimate.value, low, high)))
+
+    @classmethod
     def bare(cls, x: ArrayLike, value: ArrayLike) -> Curve:
         """Points without an interval."""
         x, value = np.asarray(x, float), np.asarray(value, float)
@@ -201,21 +209,38 @@ def _errorbars(ax: Axes, curve: Curve, **look: Any) -> None:
 
 
 def _arrow(ax: Axes, curve: Curve, colour: str, *, outward: bool) -> None:
-    """Arrow heads along a sweep, at the middle of each branch, in the direction of time."""
+    """An arrow head along a sweep, near the middle of each branch, in the direction of time.
+
+    Its direction is that of a straight line through a fifth of the branch, since two
+    neighbouring points differ by their noise.
+    """
     for sign in (1.0, -1.0):
         branch = np.flatnonzero((np.sign(curve.x) == sign) & np.isfinite(curve.value))
         if branch.size < 3:
             continue
         order = branch[np.argsort(np.abs(curve.x[branch]))]
+        reach = max(1, order.size // 10)
         middle = order.size // 2
-        a, b = order[middle - 1], order[middle]
-        if not outward:
-            a, b = b, a
+        near = order[max(0, middle - reach) : middle + reach + 1]
+        x, y = curve.x[near], curve.value[near]
+        slope = np.polyfit(x, y, 1)[0]
+        ends = x.mean() + np.array([-0.5, 0.5]) * np.ptp(x) * sign
+        heights = y.mean() + slope * (ends - x.mean())
+        start, stop = (0, 1) if outward else (1, 0)
         ax.annotate(
             "",
-            xy=(curve.x[b], curve.value[b]),
-            xytext=(curve.x[a], curve.value[a]),
-            arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 0, "mutation_scale": 11},
+            xy=(ends[stop], heights[stop]),
+            xytext=(ends[start], heights[start]),
+            arrowprops={
+                "arrowstyle": "-|>",
+                "fc": colour,
+                "ec": "white",
+                "lw": 0.4,
+                "mutation_scale": 17,
+                "shrinkA": 0,
+                "shrinkB": 0,
+            },
+            zorder=6,
         )
 
 
@@ -729,14 +754,18 @@ def driven(
 
 
 def _sweeps(ax: Axes, curves: Mapping[str, Curve]) -> None:
+    """Both sweeps with arrows; the two polarities are not joined, as they are not in time."""
     _zero(ax)
     ax.axvline(0, color="#BBBBBB", lw=0.6, zorder=0)
     for direction in DIRECTIONS:
         if direction not in curves:
             continue
-        look = DIRECTION_LOOK[direction]
-        _draw(ax, curves[direction], label=DIRECTION_NAME[direction], **look)
-        _arrow(ax, curves[direction], look["color"], outward=direction == "forward")
+        whole, look = curves[direction], DIRECTION_LOOK[direction] | {"ms": 2.5}
+        between = int(np.searchsorted(whole.x, 0.0))
+        apart = Curve(*(np.insert(v, between, np.nan) for v in whole))
+        every = max(1, whole.x.size // 16)
+        _draw(ax, apart, label=DIRECTION_NAME[direction], markevery=(every // 2, every), **look)
+        _arrow(ax, whole, look["color"], outward=direction == "forward")
 
 
 def _legend_above(figure: Figure, ax: Axes) -> None:
@@ -744,82 +773,245 @@ def _legend_above(figure: Figure, ax: Axes) -> None:
     figure.legend(handles, labels, loc="outside upper right", ncols=len(handles))
 
 
-def _mark(ax: Axes, fields: Mapping[str, float]) -> None:
-    for name, field in fields.items():
-        ax.axvline(field, color=GREY, ls=":", lw=1)
-        ax.annotate(
-            name,
-            (field, 0.02),
-            xycoords=("data", "axes fraction"),
-            xytext=(2, 0),
-            textcoords="offset points",
-            rotation=90,
-            fontsize=6.5,
-            color=GREY,
-            zorder=0,
-        )
+def _published(ax: Axes, fields: Sequence[float]) -> None:
+    """Thresholds that the paper states, named in the legend so that no text lies over data."""
+    for k, field in enumerate(fields):
+        label = "_" if k else "published threshold"
+        ax.axvline(field, color=GREY, ls=":", lw=1.2, zorder=1, label=label)
+
+
+Loops = Mapping[str, Mapping[str, Curve]]
+"""Title of a panel to sweep direction to curve; without a curve it was not run."""
 
 
 @styled
-def iv_loop(
-    loops: Mapping[str, Mapping[str, Curve]],
+def loops(
+    rows: Sequence[Loops],
     *,
     length_x_nm: float,
+    share_y: Literal["col", "all"] = "all",
     published_V_per_nm: Sequence[float] = (),
+    absent: str = "not run",
     note: str = "",
 ) -> Figure:
-    """Fig. 1B: current against field, forward and reverse, one panel per estimator.
+    """Figs. 1B, 1C and 4: current against field, forward and reverse, in rows of panels.
 
     Parameters
     ----------
-    loops
-        Estimator to sweep direction to curve (x: field in V/nm, value: current in nA).
+    rows
+        Panels of each row, all rows of one length; curves hold the field in V/nm (x) and the
+        current in nA (value).
     length_x_nm
         Box length that belongs to the fields, for the voltage axis.
+    share_y
+        Panels with a common scale: those of a column, or all.
     published_V_per_nm
         Thresholds stated in the paper, marked.
+    absent
+        Said in the panels of what was not run.
     note
         What the figure rests on.
     """
-    figure = _figure(DOUBLE_IN if len(loops) > 1 else SINGLE_IN, 2.9)
-    axes = np.atleast_1d(figure.subplots(1, len(loops), sharex=True))
-    for ax, (estimator, curves) in zip(axes, loops.items(), strict=True):
-        _sweeps(ax, curves)
-        _mark(ax, {f"published {e:+g}".replace("-", "−"): e for e in published_V_per_nm})
-        ax.set(title=ESTIMATOR_NAME[estimator], xlabel=E_LABEL)
-        _voltage_axis(ax, length_x_nm)
-    axes[0].set_ylabel("current I (nA)")
-    _legend_above(figure, axes[0])
+    columns = len(rows[0])
+    figure = _figure(DOUBLE_IN, 0.6 + 2.3 * len(rows))
+    axes = figure.subplots(len(rows), columns, sharex=True, sharey=share_y, squeeze=False)
+    drawn = None
+    for k, (line, row) in enumerate(zip(axes, rows, strict=True)):
+        for ax, (title, curves) in zip(line, row.items(), strict=True):
+            ax.set_title(title)
+            if curves:
+                _sweeps(ax, curves)
+                _published(ax, published_V_per_nm)
+                drawn = drawn or ax
+            else:
+                ax.text(0.5, 0.5, absent, ha="center", transform=ax.transAxes, color=GREY)
+            if k == 0:
+                _voltage_axis(ax, length_x_nm)
+        line[0].set_ylabel("current I (nA)")
+    for ax in axes[-1]:
+        ax.set_xlabel(E_LABEL)
+    if drawn is not None:
+        _legend_above(figure, drawn)
+    _note(figure, note)
+    return figure
+
+
+CARRIER_LOOK: dict[str, dict[str, Any]] = {
+    "box": {"color": BLUE, "linestyle": "-", "label": "whole box"},
+    "charging": {"color": PURPLE, "linestyle": "-.", "label": "charging: whole box − pore slab"},
+    "pore": {"color": ORANGE, "linestyle": "--", "label": "transport: pore slab"},
+    "crossings": {"color": GREEN, "linestyle": ":", "label": "transport: mid-plane crossings"},
+}
+
+
+@styled
+def transport_and_charging(
+    panels: Mapping[str, Mapping[str, Curve]],
+    field_V_per_nm: Curve,
+    shares: Mapping[str, Curve],
+    *,
+    absent: str = "not run",
+    note: str = "",
+) -> Figure:
+    """The whole-box current over a cycle, split into what passes the pore and what charges.
+
+    Parameters
+    ----------
+    panels
+        Title to the keys of :data:`CARRIER_LOOK` to current (nA) against time (ps).
+    field_V_per_nm
+        Field against time over the cycle.
+    shares
+        Name to one point each: share in the whole-box current at the drive's frequency.
+    absent
+        Said in the panels of what was not run.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN, 3.7)
+    grid = figure.add_gridspec(
+        2, len(panels) + 1, height_ratios=[1, 3], width_ratios=[*(1.0 for _ in panels), 0.9]
+    )
+    lower: Axes | None = None
+    drawn = None
+    for k, (title, curves) in enumerate(panels.items()):
+        upper = figure.add_subplot(grid[0, k])
+        upper.plot(field_V_per_nm.x, field_V_per_nm.value, color=VERMILLION)
+        upper.set_title(title)
+        lower = figure.add_subplot(grid[1, k], sharex=upper, sharey=lower)
+        upper.tick_params(labelbottom=False)
+        for ax in (upper, lower):
+            _zero(ax)
+        for name, look in CARRIER_LOOK.items():
+            if name in curves:
+                _draw(lower, curves[name], **look)
+                drawn = lower
+        if not curves:
+            lower.text(0.5, 0.5, absent, ha="center", transform=lower.transAxes, color=GREY)
+        lower.set_xlabel("time in the cycle (ps)")
+        if k == 0:
+            upper.set_ylabel("E (V/nm)")
+            lower.set_ylabel("current I (nA)")
+    ax = figure.add_subplot(grid[:, -1])
+    for height, (name, point) in enumerate(shares.items()):
+        _shares_point(ax, -float(height), point)
+        ax.text(0.0, 0.3 - height, name, transform=ax.get_yaxis_transform(), fontsize=7)
+    for level in (0.0, 1.0):
+        ax.axvline(level, color="#BBBBBB", lw=0.6, zorder=0)
+    ax.set(
+        yticks=[], ylim=(0.4 - len(shares), 0.7), title="share at the drive's frequency",
+        xlabel="share of the whole-box current",
+    )  # fmt: skip
+    ax.spines["left"].set_visible(False)
+    if drawn is not None:
+        handles, labels = drawn.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=2)
+    _note(figure, note)
+    return figure
+
+
+def _shares_point(ax: Axes, height: float, point: Curve) -> None:
+    """A value with its interval lying down; hollow where there is no interval."""
+    bounded = bool(np.isfinite(point.low).all() and np.isfinite(point.high).all())
+    ax.plot(
+        point.value,
+        [height],
+        marker="o",
+        color=BLACK,
+        markerfacecolor=BLACK if bounded else "white",
+    )
+    if bounded:
+        ax.plot([point.low[0], point.high[0]], [height, height], color=BLACK, lw=1)
+
+
+@styled
+def steady_state(
+    rows: Sequence[Mapping[str, tuple[Mapping[str, Curve], Curve | None]]],
+    *,
+    length_x_nm: float,
+    absent: str = "not run",
+    note: str = "",
+) -> Figure:
+    """Steady-state current at constant fields on top of the sweep.
+
+    Parameters
+    ----------
+    rows
+        Panels of each row: title to the sweep's curves by direction and the steady current.
+    length_x_nm, absent, note
+        As for :func:`loops`.
+    """
+    columns = len(rows[0])
+    figure = _figure(DOUBLE_IN, 0.7 + 2.3 * len(rows))
+    axes = figure.subplots(len(rows), columns, sharex=True, sharey="col", squeeze=False)
+    handles: dict[str, Any] = {}
+    for k, (line, row) in enumerate(zip(axes, rows, strict=True)):
+        for ax, (title, (curves, constant)) in zip(line, row.items(), strict=True):
+            ax.set_title(title)
+            _sweeps(ax, curves)
+            if constant is not None:
+                _errorbars(
+                    ax, constant, color=BLACK, marker="D", ls="", label="constant field", zorder=4
+                )
+            if not curves and constant is None:
+                ax.text(0.5, 0.5, absent, ha="center", transform=ax.transAxes, color=GREY)
+            if k == 0:
+                _voltage_axis(ax, length_x_nm)
+            found = zip(*ax.get_legend_handles_labels(), strict=True)
+            handles |= {label: handle for handle, label in found}
+        line[0].set_ylabel("current I (nA)")
+    for ax in axes[-1]:
+        ax.set_xlabel(E_LABEL)
+    figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=3)
     _note(figure, note)
     return figure
 
 
 @styled
-def species_loop(
-    loops: Mapping[str, Mapping[str, Curve]],
+def by_charge_set(
+    measures: Mapping[str, Mapping[str, Curve]],
+    charge_sets: Mapping[str, str],
+    published: Mapping[str, Mapping[str, float]],
     *,
-    length_x_nm: float,
     note: str = "",
 ) -> Figure:
-    """Fig. 1C: the loop of each ion.
+    """All charge sets side by side, one panel for each number.
 
     Parameters
     ----------
-    loops
-        Species (``K``, ``Cl``) to sweep direction to curve, as in :func:`iv_loop`.
-    length_x_nm
-        Box length that belongs to the fields.
+    measures
+        Label, with its unit, to charge set to one point.
+    charge_sets
+        Charge set to its name for the reader, from top to bottom.
+    published
+        Label to charge set to the paper's value, marked.
     note
         What the figure rests on.
     """
-    figure = _figure(DOUBLE_IN, 2.9)
-    axes = figure.subplots(1, len(loops), sharex=True, sharey=True)
-    for ax, (name, curves) in zip(axes, loops.items(), strict=True):
-        _sweeps(ax, curves)
-        ax.set(title=SPECIES_NAME[name], xlabel=E_LABEL)
-        _voltage_axis(ax, length_x_nm)
-    axes[0].set_ylabel("current I (nA)")
-    _legend_above(figure, axes[0])
+    figure = _figure(DOUBLE_IN, 0.9 + 0.32 * len(charge_sets))
+    axes = figure.subplots(1, len(measures), sharey=True)
+    for ax, (label, points) in zip(axes, measures.items(), strict=True):
+        for height, name in enumerate(charge_sets):
+            stated = published.get(label, {}).get(name)
+            if stated is not None:
+                ax.plot(
+                    [stated], [-height], marker="|", ms=14, mew=1.6, color=VERMILLION, ls="",
+                    label="published",
+                )  # fmt: skip
+            point = points.get(name)
+            if point is None or not np.isfinite(point.value).all():
+                text = "not run" if point is None else "none found"
+                ax.text(0.5, -height, text, transform=ax.get_yaxis_transform(), ha="center",
+                        va="center", fontsize=6.5, color=GREY)  # fmt: skip
+            else:
+                _shares_point(ax, -float(height), point)
+        ax.axvline(0, color="#BBBBBB", lw=0.6, zorder=0)
+        ax.set_title(label, fontsize=7.5)
+        ax.margins(x=0.15)
+    axes[0].set_yticks([-float(h) for h in range(len(charge_sets))], list(charge_sets.values()))
+    axes[0].set_ylim(0.5 - len(charge_sets), 0.5)
+    if axes[0].get_legend_handles_labels()[0]:
+        _legend_above(figure, axes[0])
     _note(figure, note)
     return figure
 

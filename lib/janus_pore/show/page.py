@@ -117,7 +117,8 @@ class Page:
 
     def scorecard(self, rows: Sequence[scorecard.Row]) -> Shown:
         """Show and keep the verdicts on this notebook's claims, those not judged included."""
-        full = scorecard.complete(scorecard.traced(rows, self.profile), self.notebook)
+        traced = [scorecard.of_system(r, self.profile) for r in rows]
+        full = scorecard.complete(traced, self.notebook)
         scorecard.write(full, self.profile, self.notebook)
         return Shown(
             scorecard.as_html(full),

@@ -25,14 +25,12 @@ from ..build.system import (
     bulk_density,
 )
 from ..drive.ensemble import RunRecord, thermodynamics
-from ..measure import current
-from ..measure.statistics import (
-    FEWEST_UNITS,
-    Estimate,
-)
+from ..errors import MissingInputError
+from ..measure import current, series
+from ..measure.statistics import FEWEST_UNITS, Estimate
 from ..spec import Profile, Sine
-from . import scorecard, view
-from .figures import SPECIES_NAME, Curve, FloatArray
+from . import view
+from .figures import Curve, FloatArray
 
 NOTHING = Estimate(float("nan"), float("nan"), float("nan"), 0, "nothing to measure")
 
@@ -180,30 +178,7 @@ def effort(segments: Iterable[Path]) -> Effort:
     )
 
 
-# --- current --------------------------------------------------------------------------
-
-ONSET_TOLERANCE_V_PER_NM = 0.2
-"""How far an onset may lie from the published one, which was read off a curve."""
-
-Branches = dict[tuple[current.Polarity, current.Direction], current.Branch]
-
-
-class Sweeps(NamedTuple):
-    """One quantity's current over whole cycles of a sine, in fields of the reference box.
-
-    ``field_V_per_nm`` (windows,) and ``current_nA`` (units, windows) are in the order of
-    time over one cycle; a unit is one cycle of one replica.
-    """
-
-    field_V_per_nm: FloatArray
-    current_nA: FloatArray
-    branches: Branches
-
-    def curves(self) -> dict[str, Curve]:
-        """Sweep direction to current against field, both polarities in one line."""
-        return both_polarities(
-            {k: Curve.of(b.field_V_per_nm, b.current_nA) for k, b in self.branches.items()}
-        )
+# --- runs and branches ------------------------------------------------------------------
 
 
 def both_polarities(
@@ -222,165 +197,6 @@ def both_polarities(
     return out
 
 
-def sweeps(
-    data: xr.Dataset, waveform: Sine, profile: Profile, *, window_ps: float | None = None
-) -> dict[str, dict[str, Sweeps]]:
-    """Current against field by estimator and species (``total``, ``K``, ``Cl``).
-
-    Parameters
-    ----------
-    data
-        The sine's series with dimension ``replica``.
-    waveform
-        As in the profile, before scaling.
-    profile
-        The run's profile.
-    window_ps
-        Of the current; by default the profile's.
-
-    Notes
-    -----
-    A cycle of a replica counts as one independent unit. |E| is binned evenly, about one
-    bin for each window of a quarter cycle and at most 24.
-    """
-    window = profile.run.current_window_ps if window_ps is None else window_ps
-    time = data["time"].values
-    charge = data["charge"].transpose("replica", "estimator", "species", "time").values
-    _, nA = current.current_from_charge(charge, time, window)
-    _, E = current.window_average(data["field"].values, time, window)
-    cycles = max(1, int(waveform.cycles + 1e-6))
-    nA = current.cycles_as_units(nA, cycles)
-    E = current.cycles_as_units(E, cycles)[0] / profile.field_scale
-    bins = int(np.clip(len(E) // 5, 4, 24))
-    edges = np.linspace(0.0, abs(waveform.amplitude_V_per_nm), bins + 1)
-    unit = "replicas" if cycles == 1 else "cycles"
-    out: dict[str, dict[str, Sweeps]] = {}
-    for k, estimator in enumerate(data["estimator"].values.tolist()):
-        parts = {name: nA[:, k, s] for s, name in enumerate(data["species"].values.tolist())}
-        parts = {"total": sum(parts.values(), np.zeros_like(nA[:, 0, 0])), **parts}
-        out[estimator] = {
-            name: Sweeps(E, value, current.sweep(E, value, edges, unit=unit))
-            for name, value in parts.items()
-        }
-    return out
-
-
-def _negative_slope(
-    one: Sweeps, polarity: current.Polarity, profile: Profile, name: str
-) -> tuple[scorecard.Part, current.Onset | None]:
-    """Whether the current of the forward sweep falls beyond a maximum."""
-    branch = one.branches.get((polarity, "forward"))
-    if branch is None or len(branch.field_V_per_nm) < 2:
-        return scorecard.decided(name, NOTHING, None, profile), None
-    onset = current.ndr_onset(branch)
-    holds = {"found": True, "not found": False}.get(onset.verdict)
-    return scorecard.decided(name, onset.drop, holds, profile), onset
-
-
-def onset_in_words(one: Sweeps, polarity: current.Polarity) -> str:
-    """Whether the forward sweep shows negative differential resistance, and from where."""
-    branch = one.branches.get((polarity, "forward"))
-    if branch is None:
-        return "no sweep"
-    onset = current.ndr_onset(branch)
-    if onset.verdict == "found":
-        return f"from {scorecard.describe(onset.onset_V_per_nm, 'V/nm')}"
-    return onset.verdict
-
-
-def loop_areas(one: Sweeps) -> dict[str, Estimate]:
-    """∮ I dE over ``positive`` and ``negative`` fields and the ``whole`` cycle, nA·V/nm."""
-    areas = current.loop_area(one.field_V_per_nm, one.current_nA)
-    return {str(name): area for name, area in areas.items()}
-
-
-def _memory(
-    one: Sweeps, profile: Profile, name: str, polarities: Sequence[str] = ("positive", "negative")
-) -> list[scorecard.Part]:
-    """Whether the reverse sweep carries less current: area of the loop for each polarity."""
-    found = loop_areas(one)
-    signs = {"positive": "E > 0", "negative": "E < 0"}
-    return [
-        scorecard.judge(f"{name} {signs[p]}", found[p], (0.0, np.inf), profile, unit="nA·V/nm")
-        for p in polarities
-    ]
-
-
-def pinched(one: Sweeps) -> current.Pinch:
-    """Currents at E = 0, from the windows nearest to it (a tenth of the amplitude, or more
-    if that holds fewer than three on a side)."""
-    E = one.field_V_per_nm
-    rising = np.gradient(E) > 0
-    near = max(
-        0.1 * float(np.abs(E).max()),
-        *(1.001 * float(np.sort(np.abs(E[side]))[2]) for side in (rising, ~rising)),
-    )
-    return current.pinch(E, one.current_nA, near_V_per_nm=near)
-
-
-def claims_of_current(
-    found: Mapping[str, Mapping[str, Sweeps]], profile: Profile, run: str
-) -> list[scorecard.Row]:
-    """Judge what the paper says of the loop, under each estimator of the current.
-
-    Claims 1 to 5 are about the charge set ``mosse`` with a pore, claims 12 to 15 about the
-    other sets; a membrane without a pore is the control and bears on none of them.
-    """
-    if profile.system.pore == "none":
-        return []
-    chosen = profile.system.charge_set
-    out = []
-    for estimator, species in found.items():
-        total = species["total"]
-
-        def add(number: int, parts: Sequence[scorecard.Part], by: str = estimator) -> None:
-            out.append(scorecard.row(number, parts, estimator=by, run=run))
-
-        others = {c.values.get("charge_set"): c.id for c in scorecard.claims("03_iv_ndr")}
-        if chosen in others:
-            slope, _ = _negative_slope(total, 1, profile, "drop beyond the maximum, E > 0")
-            add(others[chosen], [slope, *_memory(total, profile, "loop area")])
-        if chosen != "mosse":
-            continue
-        polarities: tuple[tuple[int, current.Polarity, str], ...] = (
-            (1, 1, "E > 0"),
-            (2, -1, "E < 0"),
-        )
-        for number, polarity, sign in polarities:
-            slope, onset = _negative_slope(
-                total, polarity, profile, f"drop beyond the maximum, {sign}"
-            )
-            parts = [slope]
-            if onset is not None and onset.verdict == "found":
-                stated = float(scorecard.claim(number).values["onset_V_per_nm"])
-                region = (
-                    stated - ONSET_TOLERANCE_V_PER_NM,
-                    stated + ONSET_TOLERANCE_V_PER_NM,
-                )
-                parts.append(
-                    scorecard.judge("onset", onset.onset_V_per_nm, region, profile, unit="V/nm")
-                )
-            add(number, parts)
-        gap = pinched(total)
-        holds = {"pinched": True, "open": False}.get(gap.verdict)
-        add(
-            3,
-            [
-                scorecard.decided(
-                    "gap at E = 0 over the largest |I|", gap.relative_gap, holds, profile
-                )
-            ],
-        )
-        add(4, _memory(total, profile, "loop area"))
-        parts = []
-        for name in ("K", "Cl"):
-            label = SPECIES_NAME[name]
-            slope, _ = _negative_slope(species[name], 1, profile, f"{label} drop, E > 0")
-            parts += [slope, *_memory(species[name], profile, f"{label} loop area")]
-        add(5, parts)
-    return out
-
-
 def basis_of(data: xr.Dataset, waveform: Sine, system: str) -> str:
     """What a figure of a sine's series rests on, for the line beneath it."""
     replicas, cycles = data.sizes["replica"], max(1, int(waveform.cycles + 1e-6))
@@ -396,3 +212,23 @@ def replicas_of(data: xr.Dataset, protocol: str) -> str:
     numbers = data["replica"].values.tolist()
     many = f"replicas {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else "replica 0"
     return f"{protocol}, {many}"
+
+
+class Opened(NamedTuple):
+    """The series of a protocol by waveform; none, and why, where it was not run."""
+
+    data: dict[str, xr.Dataset]
+    why: str
+
+
+def opened(profile: Profile, protocol: str) -> Opened:
+    """A protocol's series where there are any: not every profile runs every system.
+
+    Use :func:`janus_pore.measure.series.open_protocol` for what must be there.
+    """
+    if protocol not in profile.protocols:
+        return Opened({}, "not run in this profile")
+    try:
+        return Opened(series.open_protocol(profile, protocol), "")
+    except MissingInputError:
+        return Opened({}, "not run yet")

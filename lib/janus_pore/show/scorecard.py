@@ -299,17 +299,22 @@ def _in_words(parts: Iterable[Part]) -> str:
     return "; ".join(f"{p.name}: {describe(p.estimate, p.unit)}" for p in parts)
 
 
-def traced(rows: Sequence[Row], profile: Profile) -> list[Row]:
-    """Rows with the directories of the systems that they came from, where none is said yet."""
-    own, control = system_name(profile.system), system_name(profile.without_pore().system)
-    return [
-        replace(
-            r,
-            system=r.system or (own if r.run else ""),
-            control_system=r.control_system or (control if r.control_run else ""),
-        )
-        for r in rows
-    ]
+def of_system(row: Row, profile: Profile, control: Profile | None = None) -> Row:
+    """A row with the directories of the systems that it came from, where none is said yet.
+
+    Parameters
+    ----------
+    row
+        From :func:`row`.
+    profile, control
+        Those of the two systems; by default the control is the profile's own.
+    """
+    alone = control or profile.without_pore()
+    return replace(
+        row,
+        system=row.system or (system_name(profile.system) if row.run else ""),
+        control_system=row.control_system or (system_name(alone.system) if row.control_run else ""),
+    )
 
 
 def system_name(system: SystemSpec) -> str:

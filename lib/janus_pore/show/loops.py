@@ -1,0 +1,728 @@
+"""Currents: from series of sines and constant fields to Figs. 1B, 1C and 4 and their claims.
+
+Every number comes with the same number from the control, the membrane without a pore,
+where that was run. Fields are those of the reference box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from ..errors import MeasureError
+from ..measure import current, series
+from ..measure.current import ComplexArray
+from ..measure.statistics import FEWEST_UNITS, Estimate, band, draw_sums, estimate
+from ..spec import SWEEP, Constant, Profile, Sine
+from . import scorecard
+from .figures import ESTIMATOR_NAME, SPECIES_NAME, Curve, FloatArray
+from .results import NOTHING, both_polarities, opened, replicas_of
+
+ONSET_TOLERANCE_V_PER_NM = 0.2
+"""How far an onset may lie from the published one, which was read off a curve."""
+
+POLARITIES: tuple[tuple[current.Polarity, Literal["positive", "negative"], str], ...] = (
+    (1, "positive", "E > 0"),
+    (-1, "negative", "E < 0"),
+)
+JANUS, SYMMETRIC = "mosse", "mosse_symmetric"
+CHARGE_SETS = {
+    "mosse": "MoSSe",
+    "mosse_symmetric": "4A: equal charges",
+    "mosse_polar": "4B: more unequal",
+    "uncharged": "4C: no charges",
+    "mos2": "4D: MoS₂",
+}
+"""Charge sets in the paper's order, with names for the reader."""
+
+MEASURES = (
+    "NDR onset,\nE > 0 (V/nm)", "NDR onset,\nE < 0 (V/nm)", "loop area,\nE > 0 (nA·V/nm)",
+    "asymmetry\n(I₊ − I₋)/(I₊ + I₋)",
+)  # fmt: skip
+"""What the charge sets are compared by."""
+
+Branches = dict[tuple[current.Polarity, current.Direction], current.Branch]
+
+
+class Sweeps(NamedTuple):
+    """One quantity's current over whole cycles of a sine, in fields of the reference box.
+
+    ``time_ps`` and ``field_V_per_nm`` (windows,) and ``current_nA`` (units, windows) are in
+    the order of time over one cycle; a unit is one cycle of one replica.
+    """
+
+    time_ps: FloatArray
+    field_V_per_nm: FloatArray
+    current_nA: FloatArray
+    branches: Branches
+
+    def curves(self) -> dict[str, Curve]:
+        """Sweep direction to current against field, both polarities in one line."""
+        return both_polarities(
+            {k: Curve.of(b.field_V_per_nm, b.current_nA) for k, b in self.branches.items()}
+        )
+
+    @property
+    def response(self) -> ComplexArray:
+        """Current at the drive's frequency over the field, (units,) nA per V/nm."""
+        return current.response(self.field_V_per_nm, self.current_nA)
+
+
+class Driven(NamedTuple):
+    """A system driven by the sine: loops by estimator and species (``total``, ``K``, ``Cl``).
+
+    ``loops`` is empty where the system was not run, and ``why`` then says so. ``crossings``
+    counts passages of the membrane's middle plane, either way, by species.
+    """
+
+    profile: Profile
+    loops: dict[str, dict[str, Sweeps]]
+    run: str = ""
+    units: int = 0
+    crossings: Mapping[str, int] = {}
+    why: str = ""
+
+    def curves(self, estimator: str, species: str = "total") -> dict[str, Curve]:
+        """Sweep direction to curve; nothing where the system was not run."""
+        return self.loops[estimator][species].curves() if self.loops else {}
+
+
+def sweeps(
+    data: xr.Dataset, waveform: Sine, profile: Profile, *, window_ps: float | None = None
+) -> dict[str, dict[str, Sweeps]]:
+    """Current against field by estimator and species (``total``, ``K``, ``Cl``).
+
+    Parameters
+    ----------
+    data
+        The sine's series with dimension ``replica``.
+    waveform
+        As in the profile, before scaling.
+    profile
+        The run's profile.
+    window_ps
+        Of the current; by default the profile's.
+
+    Notes
+    -----
+    A cycle of a replica counts as one independent unit. |E| is binned evenly, about one
+    bin for each window of a quarter cycle and at most 24.
+    """
+    window = profile.run.current_window_ps if window_ps is None else window_ps
+    time = data["time"].values
+    charge = data["charge"].transpose("replica", "estimator", "species", "time").values
+    centre, nA = current.current_from_charge(charge, time, window)
+    _, E = current.window_average(data["field"].values, time, window)
+    cycles = max(1, int(waveform.cycles + 1e-6))
+    nA = current.cycles_as_units(nA, cycles)
+    E = current.cycles_as_units(E, cycles)[0] / profile.field_scale
+    centre = centre[: len(E)] - time[0]
+    bins = int(np.clip(len(E) // 5, 4, 24))
+    edges = np.linspace(0.0, abs(waveform.amplitude_V_per_nm), bins + 1)
+    unit = "replicas" if cycles == 1 else "cycles"
+    out: dict[str, dict[str, Sweeps]] = {}
+    for k, estimator in enumerate(data["estimator"].values.tolist()):
+        parts = {name: nA[:, k, s] for s, name in enumerate(data["species"].values.tolist())}
+        parts = {"total": sum(parts.values(), np.zeros_like(nA[:, 0, 0])), **parts}
+        out[estimator] = {
+            name: Sweeps(centre, E, value, current.sweep(E, value, edges, unit=unit))
+            for name, value in parts.items()
+        }
+    return out
+
+
+def driven(profile: Profile, *, window_ps: float | None = None) -> Driven:
+    """The sine's loops of a system that must have been run.
+
+    Raises
+    ------
+    MissingInputError
+        If it was not; the message names what runs it.
+    """
+    return _driven(profile, series.open_protocol(profile, SWEEP)[_label(profile)], window_ps)
+
+
+def driven_if_run(profile: Profile, *, window_ps: float | None = None) -> Driven:
+    """The sine's loops of a further system, empty where it was not run."""
+    data, why = opened(profile, SWEEP)
+    if not data:
+        return Driven(profile, {}, why=why)
+    return _driven(profile, data[_label(profile)], window_ps)
+
+
+def of_charge_sets(one: Driven, *, window_ps: float | None = None) -> dict[str, Driven]:
+    """A system and the same with every other charge set of the paper, run or not."""
+    own = one.profile
+    out = {}
+    for name in CHARGE_SETS:
+        if name == own.system.charge_set:
+            out[name] = one
+            continue
+        out[name] = driven_if_run(own.with_charge_set(name), window_ps=window_ps)
+        if not out[name].loops and name not in own.charge_sets:
+            out[name] = out[name]._replace(why="not run in this profile")
+    return out
+
+
+def basis(one: Driven) -> str:
+    """What a figure of a system's loops rests on, for the line beneath it."""
+    bands = "bands: 95 % bootstrap" if one.units >= FEWEST_UNITS else "too few for intervals"
+    return (
+        f"{scorecard.system_name(one.profile.system)}; {one.run}; "
+        f"{sine_of(one.profile).frequency_GHz:g} GHz, n = {one.units} cycles; {bands}"
+    )
+
+
+def sine_of(profile: Profile) -> Sine:
+    """The waveform of the protocol ``sine``, before scaling."""
+    waveform = profile.protocol(SWEEP).waveform
+    if not isinstance(waveform, Sine):
+        raise MeasureError(
+            f"protocol {SWEEP!r} of profile {profile.name!r} is a {waveform.kind}, and loops are "
+            "made of sines; give it a sine"
+        )
+    return waveform
+
+
+def _label(profile: Profile) -> str:
+    return next(iter(profile.protocol(SWEEP).waveforms()))
+
+
+def _driven(profile: Profile, data: xr.Dataset, window_ps: float | None) -> Driven:
+    loops = sweeps(data, sine_of(profile), profile, window_ps=window_ps)
+    moved = data["charge"].sel(estimator="crossings").transpose("species", "replica", "time")
+    counts = np.abs(np.diff(moved.values)).sum(axis=(1, 2))
+    return Driven(
+        profile,
+        loops,
+        replicas_of(data, SWEEP),
+        len(loops["box"]["total"].current_nA),
+        {str(s): round(float(n)) for s, n in zip(moved["species"].values, counts, strict=True)},
+    )
+
+
+# --- numbers of a loop ------------------------------------------------------------------
+
+NUMBERS = (
+    "system", "current", "NDR, E > 0", "NDR, E < 0", "area, E > 0 (nA·V/nm)",
+    "area, E < 0 (nA·V/nm)", "gap at E = 0", "(I₊ − I₋)/(I₊ + I₋)",
+)  # fmt: skip
+"""Columns of :func:`numbers`."""
+
+
+def numbers(name: str, one: Driven) -> list[tuple[str, ...]]:
+    """Onsets, areas with their direction, gap and asymmetry of a system, by estimator."""
+    rows = []
+    for estimator, species in one.loops.items():
+        total = species["total"]
+        areas = loop_areas(total)
+        rows.append(
+            (
+                name,
+                ESTIMATOR_NAME[estimator],
+                *(onset_in_words(total, polarity) for polarity, _, _ in POLARITIES),
+                *(_area_in_words(areas[side]) for _, side, _ in POLARITIES),
+                scorecard.describe(pinched(total).relative_gap),
+                scorecard.describe(asymmetry(total)),
+            )
+        )
+    return rows or [(name, one.why, *("–" for _ in NUMBERS[2:]))]
+
+
+def onset_in_words(one: Sweeps, polarity: current.Polarity) -> str:
+    """Whether the forward sweep shows negative differential resistance, and from where."""
+    branch = one.branches.get((polarity, "forward"))
+    if branch is None:
+        return "no sweep"
+    onset = current.ndr_onset(branch)
+    if onset.verdict == "found":
+        return f"from {scorecard.describe(onset.onset_V_per_nm, 'V/nm')}"
+    return onset.verdict
+
+
+def _area_in_words(area: Estimate) -> str:
+    text = scorecard.describe(area)
+    if area.excludes(0.0):
+        text += ", reverse below forward" if area.value > 0 else ", reverse above forward"
+    return text
+
+
+def loop_areas(one: Sweeps) -> dict[str, Estimate]:
+    """∮ I dE over ``positive`` and ``negative`` fields and the ``whole`` cycle, nA·V/nm."""
+    areas = current.loop_area(one.field_V_per_nm, one.current_nA)
+    return {str(name): area for name, area in areas.items()}
+
+
+def pinched(one: Sweeps) -> current.Pinch:
+    """Currents at E = 0, from the windows nearest to it (a tenth of the amplitude, or more
+    if that holds fewer than three on a side)."""
+    E = one.field_V_per_nm
+    rising = np.gradient(E) > 0
+    near = max(
+        0.1 * float(np.abs(E).max()),
+        *(1.001 * float(np.sort(np.abs(E[side]))[2]) for side in (rising, ~rising)),
+    )
+    return current.pinch(E, one.current_nA, near_V_per_nm=near)
+
+
+def asymmetry(one: Sweeps) -> Estimate:
+    """How much more current the forward sweep carries for +E than for -E, relative."""
+    plus, minus = (one.branches.get((polarity, "forward")) for polarity, _, _ in POLARITIES)
+    if plus is None or minus is None:
+        return NOTHING
+    try:
+        return current.asymmetry(plus, minus)[2]
+    except MeasureError:  # too few bins in common
+        return NOTHING
+
+
+def threshold_asymmetry(one: Sweeps) -> tuple[Estimate, FloatArray]:
+    """|onset| for -E less that for +E with its draws; no number unless both are found."""
+    plus, minus = (one.branches.get((polarity, "forward")) for polarity, _, _ in POLARITIES)
+    if plus is None or minus is None:
+        return NOTHING, np.array([])
+    return current.threshold_asymmetry(plus, minus)
+
+
+# --- transport and charging ---------------------------------------------------------------
+
+
+class Share(NamedTuple):
+    """Part of the whole-box current at the drive's frequency, by what carries it."""
+
+    name: str
+    value: Estimate
+
+
+def over_the_cycle(one: Driven) -> dict[str, Curve]:
+    """Mean current against time over a cycle: the three estimators, and the charging."""
+    if not one.loops:
+        return {}
+    totals = {estimator: species["total"] for estimator, species in one.loops.items()}
+    _, charging = current.split_charging(np.stack([total.current_nA for total in totals.values()]))
+    parts = {name: total.current_nA for name, total in totals.items()} | {"charging": charging}
+    time = totals["box"].time_ps
+    return {
+        name: Curve.of(time, band(draw_sums(nA) / len(nA), len(nA), f"bootstrap over {len(nA)}"))
+        for name, nA in parts.items()
+    }
+
+
+def shares(pore: Driven, control: Driven) -> list[Share]:
+    """What carries the whole-box current of the pore, and what the control carries of it."""
+    box, slab, crossing = (pore.loops[e]["total"].response for e in ("box", "pore", "crossings"))
+    out = [
+        Share("charging (whole box − pore slab)", current.share(box - slab, box)),
+        Share("transport, pore slab", current.share(slab, box)),
+        Share("transport, mid-plane crossings", current.share(crossing, box)),
+    ]
+    if control.loops:
+        alone = control.loops["box"]["total"].response
+        out.append(Share("whole box without a pore", current.share(alone, box, paired=False)))
+    return out
+
+
+def capacitance(one: Driven) -> Estimate:
+    """Charge in e that the reservoirs take up per volt, from the part a quarter cycle ahead.
+
+    The response of the charging current, box minus slab, is i ω C for a capacitor that
+    keeps up with the drive; one that does not (its liquid conducts too slowly) seems smaller.
+    """
+    box, slab = (one.loops[e]["total"].response for e in ("box", "pore"))
+    sine = sine_of(one.profile)
+    omega = 2 * np.pi * sine.frequency_GHz / 1000
+    per_volt = (box - slab).imag / one.profile.reference_length_x_nm
+    C = per_volt / (omega * current.NANOAMPERE_PER_E_PER_PS)
+    return estimate(draw_sums(C) / len(C), len(C), f"bootstrap over {len(C)}")
+
+
+def split_rows(pore: Driven, control: Driven) -> list[tuple[str, str]]:
+    """The split in numbers: shares, charge taken up per volt, passages of the middle plane."""
+    rows = [
+        (share.name, f"{scorecard.describe(share.value)} of the whole-box current")
+        for share in shares(pore, control)
+    ]
+    for name, one in (("with the pore", pore), ("without a pore", control)):
+        if one.loops:
+            taken = scorecard.describe(capacitance(one), "e/V")
+            rows += [
+                (f"charge taken up, {name}", taken),
+                (f"passages of the middle plane, {name}", _crossed(one)),
+            ]
+    return rows
+
+
+def finding(pore: Driven, control: Driven) -> str:
+    """What the current of this run is, in words: how much charging, how much transport."""
+    parts = {share.name: share.value for share in shares(pore, control)}
+    charging, transport = (parts[name] for name in list(parts)[:2])
+    cycles = f"{pore.units} cycle" + ("s" if pore.units > 1 else "")
+    text = (
+        f"Of the whole-box current at the drive's frequency "
+        f"({sine_of(pore.profile).frequency_GHz:g} GHz, n = {cycles}), {_percent(charging)} is "
+        f"the reservoirs charging the membrane and {_percent(transport)} is carried through the "
+        f"pore's slab; in that time {_crossed(pore)} the membrane's middle plane. "
+    )
+    if control.loops:
+        text += (
+            "The same membrane without a pore shows "
+            f"{_percent(parts['whole box without a pore'])} of that current. "
+        )
+    else:
+        text += f"The membrane without a pore: {control.why}. "
+    if charging.enough and charging.low > 0.5:
+        return text + "The loop of the whole-box current is mostly charging, not transport."
+    if transport.enough and transport.low > 0.5:
+        return text + "The whole-box current is mostly transport through the pore."
+    return text + "Samples are too few to say with confidence which of the two is larger."
+
+
+def _percent(share: Estimate) -> str:
+    if not np.isfinite(share.value):
+        return "an undetermined share"
+    text = f"{100 * share.value:.0f} %"
+    return text + (f" [{100 * share.low:.0f}, {100 * share.high:.0f}]" if share.enough else "")
+
+
+def _crossed(one: Driven) -> str:
+    if not sum(one.crossings.values()):
+        return "no ion crossed"
+    each = " and ".join(f"{n} {SPECIES_NAME[s]}" for s, n in one.crossings.items())
+    return f"{each} crossed"
+
+
+# --- constant fields --------------------------------------------------------------------
+
+
+class Steady(NamedTuple):
+    """Currents at constant fields by estimator; ``why`` says why there are none.
+
+    ``curves`` holds estimator to current against field, ``branches`` the same by polarity
+    with its draws; ``discard_ps`` was left out at the beginning of each run.
+    """
+
+    curves: dict[str, Curve]
+    branches: dict[str, dict[current.Polarity, current.Branch]]
+    run: str = ""
+    discard_ps: float = 0.0
+    why: str = ""
+
+
+def steady(profile: Profile, *, discard_ps: float | None = None) -> Steady:
+    """Steady-state current against field from the protocol ``steady``, where it was run.
+
+    Parameters
+    ----------
+    profile
+        The system's profile.
+    discard_ps
+        Left out at the beginning of each run, while the reservoirs charge; by default half.
+    """
+    found, why = opened(profile, "steady")
+    if not found:
+        return Steady({}, {}, why=why)
+    waveforms = profile.protocol("steady").waveforms()
+    fields, datasets = [], []
+    for label, data in found.items():
+        waveform = waveforms[label]
+        if not isinstance(waveform, Constant):
+            raise MeasureError(
+                f"protocol 'steady' of profile {profile.name!r} is a {waveform.kind}; steady "
+                "currents are those at constant fields"
+            )
+        fields.append(waveform.field_V_per_nm)
+        datasets.append(data)
+    E = np.array(fields)
+    lasted = min(float(data["time"][-1] - data["time"][0]) for data in datasets)
+    discard = lasted / 2 if discard_ps is None else discard_ps
+    charges = [
+        data["charge"].sum("species").transpose("replica", "estimator", "time").values
+        for data in datasets
+    ]
+    curves, branches = {}, {}
+    for k, estimator in enumerate(datasets[0]["estimator"].values.tolist()):
+        # Without an event the interval is a bound from counting, which a mean cannot give.
+        points = [
+            current.steady_current(Q[:, k], data["time"].values, discard_ps=discard)
+            for Q, data in zip(charges, datasets, strict=True)
+        ]
+        stated = [p if p.enough else Estimate(p.value, np.nan, np.nan, 0, "") for p in points]
+        order = np.argsort(E)
+        columns = [[p.value, p.low, p.high] for p in stated]
+        curves[estimator] = Curve(E[order], *np.array(columns)[order].T)
+        each = np.stack(
+            [
+                _mean_current(Q[:, k], data["time"].values, discard)
+                for Q, data in zip(charges, datasets, strict=True)
+            ],
+            axis=1,
+        )
+        branches[estimator] = {
+            polarity: current.constant_field_branch(
+                E[np.sign(E) == polarity], each[:, np.sign(E) == polarity], polarity, seed=1
+            )
+            for polarity, _, _ in POLARITIES
+            if (np.sign(E) == polarity).any()
+        }
+    return Steady(curves, branches, replicas_of(datasets[0], "steady"), discard)
+
+
+def _mean_current(charge_e: FloatArray, time_ps: FloatArray, discard_ps: float) -> FloatArray:
+    start = int(np.searchsorted(time_ps, time_ps[0] + discard_ps - 1e-6))
+    moved: FloatArray = (charge_e[:, -1] - charge_e[:, start]) / (time_ps[-1] - time_ps[start])
+    return current.NANOAMPERE_PER_E_PER_PS * moved
+
+
+STEADY = (
+    "system", "current", "field", "forward − reverse (nA)", "forward − steady (nA)",
+    "reverse − steady (nA)", "NDR in steady state",
+)  # fmt: skip
+"""Columns of :func:`steady_rows`."""
+
+
+def steady_rows(name: str, one: Driven, constant: Steady) -> list[tuple[str, ...]]:
+    """The sweep against constant fields, averaged over those fields, outward currents.
+
+    Hysteresis is a difference between the two sweeps that noise cannot make; the steady
+    state has no history, so that what it does not show is not a property of the pore at rest.
+    """
+    rows: list[tuple[str, ...]] = []
+    for estimator, by_polarity in constant.branches.items():
+        for polarity, _, sign in POLARITIES:
+            rest = by_polarity.get(polarity)
+            if rest is None or not one.loops:
+                continue
+            at = np.abs(rest.field_V_per_nm)
+            found = one.loops[estimator]["total"].branches
+            drawn = {
+                direction: _mean_outward(found[polarity, direction], at)
+                for direction in ("forward", "reverse")
+                if (polarity, direction) in found
+            }
+            if len(drawn) < 2:
+                continue
+            held = rest.outward.mean(axis=1)
+            n_sweep = one.units
+            n = min(n_sweep, rest.current_nA.n_independent)
+            onset = current.ndr_onset(rest)
+            rows.append(
+                (
+                    name,
+                    ESTIMATOR_NAME[estimator],
+                    sign,
+                    _resolved(estimate(drawn["forward"] - drawn["reverse"], n_sweep, "")),
+                    _resolved(estimate(drawn["forward"] - held, n, "")),
+                    _resolved(estimate(drawn["reverse"] - held, n, "")),
+                    onset.verdict
+                    if onset.verdict != "found"
+                    else f"from {scorecard.describe(onset.onset_V_per_nm, 'V/nm')}",
+                )
+            )
+    return rows or [(name, constant.why or one.why, *("–" for _ in STEADY[2:]))]
+
+
+def _mean_outward(branch: current.Branch, at: FloatArray) -> FloatArray:
+    """Draws of the outward current of a sweep, averaged over some of its fields."""
+    E = np.abs(branch.field_V_per_nm)
+    drawn: FloatArray = np.array([np.interp(at, E, d) for d in branch.outward]).mean(axis=1)
+    return drawn
+
+
+def _resolved(difference: Estimate) -> str:
+    words = {True: "resolved", False: "within the noise"}
+    text = scorecard.describe(difference)
+    return f"{text}, {words[difference.excludes(0.0)]}" if difference.enough else text
+
+
+# --- claims -----------------------------------------------------------------------------
+
+
+def claims(
+    one: Driven, control: Driven, by_charge_set: Mapping[str, Driven] | None = None
+) -> list[scorecard.Row]:
+    """Judge what the paper says of the loop, under each estimator of the current.
+
+    Claims 1 to 5 are about the charge set ``mosse`` with a pore, claims 12 to 15 about the
+    other sets, claim 16 compares two of them; a membrane without a pore is the control and
+    bears on none of them.
+
+    Parameters
+    ----------
+    one
+        The profile's system.
+    control
+        The same without a pore, put to the same tests.
+    by_charge_set
+        The other charge sets that were run, for claims 12 to 16.
+    """
+    others = {
+        name: system
+        for name, system in (by_charge_set or {}).items()
+        if system.loops and name != one.profile.system.charge_set
+    }
+    every = [one, *others.values()]
+    out = []
+    for system in every:
+        if system.profile.system.pore == "none" or not system.loops:
+            continue
+        for estimator, species in system.loops.items():
+            for number in _about(system.profile.system.charge_set):
+                tested = [
+                    _tests(number, s, system.profile)
+                    for s in (species, control.loops.get(estimator))
+                    if s is not None
+                ]
+                row = scorecard.row(
+                    number, tested[0], estimator=estimator, run=system.run,
+                    control=[_none_passed(p, system.profile) for p in tested[1]]
+                    if tested[1:] and _silent(control.loops[estimator])
+                    else (tested[1] if tested[1:] else ()),
+                    control_run=control.run,
+                )  # fmt: skip
+                out.append(scorecard.of_system(row, system.profile, control.profile))
+    sets = {one.profile.system.charge_set: one, **others}
+    if JANUS in sets and one.profile.system.pore != "none" and sets[JANUS].loops:
+        out += _claim_16(sets, control)
+    return out
+
+
+def _about(charge_set: str) -> list[int]:
+    """Numbers of the claims about a charge set's loop."""
+    if charge_set == JANUS:
+        return [1, 2, 3, 4, 5]
+    return [
+        c.id
+        for c in scorecard.claims("03_iv_ndr")
+        if c.values.get("charge_set", JANUS) == charge_set
+    ]
+
+
+def _tests(number: int, species: Mapping[str, Sweeps], profile: Profile) -> list[scorecard.Part]:
+    """The parts of one claim, on whatever system's loops."""
+    total = species["total"]
+    if number in (1, 2):
+        polarity, _, sign = POLARITIES[number - 1]
+        slope, onset = _negative_slope(total, polarity, profile, f"drop beyond the maximum, {sign}")
+        if onset is None or onset.verdict != "found":
+            return [slope]
+        stated = float(scorecard.claim(number).values["onset_V_per_nm"])
+        region = (stated - ONSET_TOLERANCE_V_PER_NM, stated + ONSET_TOLERANCE_V_PER_NM)
+        return [
+            slope,
+            scorecard.judge("onset", onset.onset_V_per_nm, region, profile, unit="V/nm"),
+        ]
+    if number == 3:
+        gap = pinched(total)
+        holds = {"pinched": True, "open": False}.get(gap.verdict)
+        name = "gap at E = 0 over the largest |I|"
+        return [scorecard.decided(name, gap.relative_gap, holds, profile)]
+    if number == 4:
+        return _memory(total, profile, "loop area")
+    if number == 5:
+        return [
+            part
+            for name in ("K", "Cl")
+            for part in _slope_and_memory(species[name], profile, f"{SPECIES_NAME[name]} ")
+        ]
+    return _slope_and_memory(total, profile, "")
+
+
+def _slope_and_memory(one: Sweeps, profile: Profile, name: str) -> list[scorecard.Part]:
+    slope, _ = _negative_slope(one, 1, profile, f"{name}drop beyond the maximum, E > 0")
+    return [slope, *_memory(one, profile, f"{name}loop area")]
+
+
+def _negative_slope(
+    one: Sweeps, polarity: current.Polarity, profile: Profile, name: str
+) -> tuple[scorecard.Part, current.Onset | None]:
+    """Whether the current of the forward sweep falls beyond a maximum."""
+    branch = one.branches.get((polarity, "forward"))
+    if branch is None or len(branch.field_V_per_nm) < 2:
+        return scorecard.decided(name, NOTHING, None, profile), None
+    onset = current.ndr_onset(branch)
+    holds = {"found": True, "not found": False}.get(onset.verdict)
+    return scorecard.decided(name, onset.drop, holds, profile), onset
+
+
+def _memory(one: Sweeps, profile: Profile, name: str) -> list[scorecard.Part]:
+    """Whether the reverse sweep carries less current: area of the loop for each polarity."""
+    found = loop_areas(one)
+    return [
+        scorecard.judge(f"{name} {sign}", found[side], (0.0, np.inf), profile, unit="nA·V/nm")
+        for _, side, sign in POLARITIES
+    ]
+
+
+def _silent(species: Mapping[str, Sweeps]) -> bool:
+    """Whether an estimator saw nothing at all, as crossings do where there is no pore."""
+    return not species["total"].current_nA.any()
+
+
+def _none_passed(part: scorecard.Part, profile: Profile) -> scorecard.Part:
+    """The same part where nothing can pass: there is no current to fall or to remember."""
+    n = part.estimate.n_independent
+    nothing = Estimate(0.0, 0.0, 0.0, n, "nothing passes a membrane without a pore")
+    return scorecard.decided(part.name, nothing, False, profile, unit=part.unit)
+
+
+def _claim_16(sets: Mapping[str, Driven], control: Driven) -> list[scorecard.Row]:
+    """The thresholds lie further apart for the Janus charges than for equal ones."""
+    out = []
+    for estimator, species in sets[JANUS].loops.items():
+        profile = sets[JANUS].profile
+        parts, draws = _apart(species["total"], profile, "|onset| at −E less that at +E")
+        other = sets.get(SYMMETRIC)
+        name = "the same with equal charges, less"
+        if other is not None:
+            _, theirs = threshold_asymmetry(other.loops[estimator]["total"])
+            n = min(sets[JANUS].units, other.units)
+            shuffled = np.r_[theirs[:1], np.roll(theirs[1:], 1)]  # other replicas: not paired
+            shrinks = (
+                estimate(draws - shuffled, n, f"bootstrap over {n}") if len(draws) else NOTHING
+            )
+            parts.append(scorecard.judge(name, shrinks, (0.0, np.inf), profile, unit="V/nm"))
+        else:
+            parts.append(scorecard.decided(name, NOTHING, None, profile))
+        same: Sequence[scorecard.Part] = ()
+        if control.loops and control.profile.system.charge_set == JANUS:
+            same, _ = _apart(
+                control.loops[estimator]["total"], profile, "|onset| at −E less that at +E"
+            )
+        run = ", ".join(
+            f"{s.run} of {name}" for name, s in sets.items() if name in (JANUS, SYMMETRIC)
+        )
+        row = scorecard.row(
+            16, parts, estimator=estimator, run=run, control=same, control_run=control.run
+        )
+        out.append(scorecard.of_system(row, profile, control.profile))
+    return out
+
+
+def _apart(total: Sweeps, profile: Profile, name: str) -> tuple[list[scorecard.Part], FloatArray]:
+    apart, draws = threshold_asymmetry(total)
+    return [scorecard.judge(name, apart, (0.0, np.inf), profile, unit="V/nm")], draws
+
+
+def compared_by_charge_set(
+    sets: Mapping[str, Driven], estimator: str
+) -> dict[str, dict[str, Estimate]]:
+    """Measure to charge set to value, what Fig. 4's comparison draws."""
+    out: dict[str, dict[str, Estimate]] = {measure: {} for measure in MEASURES}
+    for name, one in sets.items():
+        if not one.loops:
+            continue
+        total = one.loops[estimator]["total"]
+        onsets = [_found_onset(total, polarity) for polarity, _, _ in POLARITIES]
+        values = (*onsets, loop_areas(total)["positive"], asymmetry(total))
+        for measure, value in zip(out, values, strict=True):
+            out[measure][name] = value
+    return out
+
+
+def _found_onset(one: Sweeps, polarity: current.Polarity) -> Estimate:
+    branch = one.branches.get((polarity, "forward"))
+    onset = current.ndr_onset(branch) if branch is not None else None
+    return onset.onset_V_per_nm if onset is not None and onset.verdict == "found" else NOTHING

@@ -1,0 +1,333 @@
+"""Injected truth: loops with known currents give the figures' numbers and the verdicts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from made import (
+    COORDINATES,
+    DEMO,
+    PERIOD_PS,
+    REPLICAS,
+    SINE,
+    TINY,
+    driven,
+    falling,
+    in_reference_box,
+    ohmic,
+    verdicts,
+    with_ndr,
+)
+
+from janus_pore import spec
+from janus_pore.errors import MeasureError
+from janus_pore.measure.current import NANOAMPERE_PER_E_PER_PS
+from janus_pore.show import loops, scorecard
+from janus_pore.show.loops import Driven
+
+PROFILE = in_reference_box(DEMO).model_copy(
+    update={
+        "protocols": {"sine": spec.Protocol(waveform=SINE, replicas=REPLICAS)},
+        "control": ("sine",),
+    }
+)
+CONTROL = PROFILE.without_pore()
+
+
+def capacitor(E, slope):
+    return np.gradient(E) * 100 + 0.0 * slope
+
+
+def silent(E, slope):
+    return 0.0 * E
+
+
+def both(E, slope):
+    """A conductor and a capacitor, 3:4 in amplitude."""
+    step = 2 * np.pi / (len(E) - 1)
+    return 3.0 * E + 4.0 * np.gradient(E) / step
+
+
+def looped(current_nA, profile=PROFILE, *, split=None, seed=0, noise=True) -> Driven:
+    """A driven system; ``split`` gives the pore slab and the crossings a current of their own."""
+    data = driven(current_nA, falling, seed=seed)
+    if split is not None:
+        own = driven(split, falling, seed=seed + 1)["charge"]
+        if not noise:
+            own = own * 0.0
+        data["charge"] = xr.concat(
+            [data["charge"].isel(estimator=[0]), own.isel(estimator=[1, 2])], "estimator"
+        ).transpose("replica", "estimator", "species", "time")
+    found = loops.sweeps(data, SINE, profile, window_ps=5.0)
+    return Driven(profile, found, "sine, replicas 0 to 7", REPLICAS, {"K": 0, "Cl": 0})
+
+
+def absent(profile=CONTROL) -> Driven:
+    return Driven(profile, {}, why="not run in this profile")
+
+
+def test_the_loop_has_the_injected_current_in_fields_of_the_reference_box():
+    data = driven(ohmic, falling, scale=DEMO.field_scale)
+    found = loops.sweeps(data, SINE, DEMO, window_ps=5.0)
+    for part, share in (("total", 1.0), ("K", 0.4), ("Cl", 0.6)):
+        curve = found["pore"][part].curves()["forward"]
+        assert (np.diff(curve.x) > 0).all()
+        assert curve.x[-1] == pytest.approx(1.2, abs=0.06)
+        inside = (curve.low <= share * 3.0 * curve.x) & (share * 3.0 * curve.x <= curve.high)
+        assert inside.mean() > 0.8
+    time = found["pore"]["total"].time_ps
+    assert (time[0], time[-1]) == pytest.approx((2.5, PERIOD_PS - 2.5))
+
+
+def test_negative_slope_and_memory_are_found_where_they_are():
+    rows = loops.claims(looped(with_ndr), absent())
+    assert set(verdicts(rows, 1).values()) == {"reproduced"}
+    assert set(verdicts(rows, 2).values()) == {"not reproduced"}  # at -0.5, not at -1.0
+    assert set(verdicts(rows, 4).values()) == {"reproduced"}
+    assert set(verdicts(rows, 5).values()) == {"reproduced"}
+    assert all(r.run.startswith("sine, replicas 0 to 7") for r in rows)
+    assert all(r.system.startswith("mosse-hollow6-") for r in rows)
+    assert {r.control for r in rows} == {"not run"}
+
+
+def test_an_ohmic_pore_refutes_them():
+    rows = loops.claims(looped(ohmic), absent())
+    assert set(verdicts(rows, 1).values()) == {"not reproduced"}
+    assert set(verdicts(rows, 2).values()) == {"not reproduced"}
+    assert "reproduced" not in verdicts(rows, 4).values()
+
+
+def test_charging_opens_the_loop_at_the_origin():
+    one = looped(capacitor)
+    assert loops.pinched(one.loops["box"]["total"]).verdict == "open"
+    assert set(verdicts(loops.claims(one, absent()), 3).values()) == {"not reproduced"}
+
+
+def test_what_the_control_shows_too_is_said_for_each_estimator():
+    pore = looped(with_ndr)
+    control = looped(with_ndr, CONTROL, split=silent, seed=5)
+    said = {r.estimator: r.control for r in loops.claims(pore, control) if r.id == 4}
+    assert said["box"] == "the control shows it too"
+    assert said["pore"] == "not enough statistics"  # noise alone has no area either way
+    alone = looped(with_ndr, CONTROL, split=silent, seed=5, noise=False)
+    rows = [r for r in loops.claims(pore, alone) if r.estimator == "crossings"]
+    assert {r.id: r.control for r in rows if r.id in (1, 4, 5)} == dict.fromkeys(
+        (1, 4, 5), "only the pore"
+    )
+    assert {r.control for r in rows if r.id == 2} == {"neither shows it"}
+    row = next(r for r in rows if r.id == 4)
+    assert row.control_run == "sine, replicas 0 to 7"
+    assert row.control_system.startswith("mosse-none-")
+    assert "loop area E > 0: 0.0" in row.control_found
+    ohmic_rows = loops.claims(pore, looped(ohmic, CONTROL))
+    assert {r.control for r in ohmic_rows if r.id == 1} == {"only the pore"}
+
+
+def test_claims_follow_the_charge_set_and_the_control_bears_on_none():
+    def judged(**changes):
+        profile = PROFILE.with_system(**changes)
+        return {r.id for r in loops.claims(looped(with_ndr, profile), absent())}
+
+    assert judged() == {1, 2, 3, 4, 5, 16}
+    assert judged(charge_set="mos2") == {15}
+    assert judged(charge_set="uncharged") == {14}
+    assert judged(pore="none") == set()
+
+
+def test_other_charge_sets_are_judged_from_their_own_runs():
+    sets = {
+        "mosse": looped(with_ndr),
+        "uncharged": looped(ohmic, PROFILE.with_charge_set("uncharged")),
+        "mos2": absent(PROFILE.with_charge_set("mos2")),
+    }
+    rows = loops.claims(sets["mosse"], looped(ohmic, CONTROL), sets)
+    assert {r.id for r in rows} == {1, 2, 3, 4, 5, 14, 16}
+    assert set(verdicts(rows, 14).values()) == {"not reproduced"}
+    assert all(r.system.startswith("uncharged-hollow6-") for r in rows if r.id == 14)
+    assert all(r.control_system.startswith("mosse-none-") for r in rows if r.id == 14)
+
+
+def lopsided(far):
+    """Negative slope beyond 0.4 V/nm for +E and beyond ``far`` for -E."""
+
+    def current(E, slope):
+        a, at = np.abs(E), np.where(E > 0, 0.4, far)
+        return np.sign(E) * 8 * a / at * np.exp(-a / at) * np.where(slope > 0, 1.0, 0.6)
+
+    return current
+
+
+@pytest.mark.parametrize(
+    ("janus", "equal", "verdict"),
+    [(0.8, 0.4, "reproduced"), (0.4, 0.4, "not enough statistics"), (0.4, 0.8, "not reproduced")],
+)
+def test_the_thresholds_of_janus_and_equal_charges_are_compared(janus, equal, verdict):
+    sets = {
+        "mosse": looped(lopsided(janus)),
+        "mosse_symmetric": looped(
+            lopsided(equal), PROFILE.with_charge_set("mosse_symmetric"), seed=3
+        ),
+    }
+    rows = loops.claims(sets["mosse"], absent(), sets)
+    found = verdicts(rows, 16)
+    if verdict == "not enough statistics":
+        assert "reproduced" not in found.values()
+    else:
+        assert set(found.values()) == {verdict}
+    shown = loops.compared_by_charge_set(sets, "pore")
+    assert tuple(shown) == loops.MEASURES
+    plus, minus = (shown[m] for m in loops.MEASURES[:2])
+    assert plus["mosse"].value == pytest.approx(0.4, abs=0.1)
+    assert minus["mosse_symmetric"].value == pytest.approx(-equal, abs=0.15)
+
+
+def test_shares_of_a_conductor_and_a_capacitor_are_known():
+    # |3 + 4i|² = 25: the conductor's share is 9/25, the capacitor's 16/25.
+    pore, control = looped(both, split=ohmic), looped(capacitor_of(4.0), CONTROL, seed=9)
+    parts = {s.name: s.value for s in loops.shares(pore, control)}
+    charging, slab, crossings, alone = parts.values()
+    assert charging.value == pytest.approx(16 / 25, abs=0.02)
+    for share in (slab, crossings):
+        assert share.value == pytest.approx(9 / 25, abs=0.02)
+    assert charging.value + slab.value == pytest.approx(1.0)
+    assert alone.value == pytest.approx(16 / 25, abs=0.02)
+    # 4 nA per V/nm ahead by a quarter: C = 4 / (ω 8 nm), in e/V.
+    omega = 2 * np.pi / PERIOD_PS
+    expected = 4.0 / (omega * 8.0 * NANOAMPERE_PER_E_PER_PS)
+    for one in (pore, control):
+        kept = one.loops["pore"]["total"]
+        C = loops.capacitance(one) if one is pore else None
+        if C is not None:
+            assert C.low < expected < C.high or C.value == pytest.approx(expected, rel=0.03)
+        assert kept.response.shape == (REPLICAS,)
+
+
+def capacitor_of(size):
+    def current(E, slope):
+        return size * np.gradient(E) / (2 * np.pi / (len(E) - 1)) + 0.0 * slope
+
+    return current
+
+
+def test_the_finding_says_what_the_data_say():
+    charging = loops.finding(
+        looped(capacitor_of(4.0), split=silent), looped(capacitor_of(4.0), CONTROL)
+    )
+    assert "mostly charging, not transport" in charging
+    assert "no ion crossed" in charging
+    assert "The same membrane without a pore shows 1" in charging or "shows 9" in charging
+    transport = loops.finding(looped(ohmic)._replace(crossings={"K": 3, "Cl": 5}), absent())
+    assert "mostly transport through the pore" in transport
+    assert "3 K⁺ and 5 Cl⁻ crossed" in transport
+    assert "not run in this profile" in transport
+    even = loops.finding(looped(capacitor_of(3.0), split=ohmic), absent())
+    assert "mostly charging" not in even or "mostly transport" not in even
+
+
+def test_areas_come_with_their_direction():
+    found = loops.numbers("with the pore", looped(with_ndr))
+    assert [row[1] for row in found] == ["whole box", "pore slab", "mid-plane crossings"]
+    assert all(len(row) == len(loops.NUMBERS) for row in found)
+    assert all("reverse below forward" in row[4] for row in found)
+    assert all(row[2].startswith("from 0.") for row in found)
+    assert loops.numbers("without a pore", absent())[0][:2] == (
+        "without a pore", "not run in this profile",
+    )  # fmt: skip
+
+
+def constant_fields(current_nA, *, replicas=6, seed=0, noise_e=0.01):
+    """Series at constant fields with a charging transient that is over after half of them."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(0.0, 100.5, 1.0)
+    out = {}
+    for field in (-1.2, -1.0, -0.8, -0.6, -0.4, -0.2, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2):
+        rate = np.full(len(t), current_nA(field)) / NANOAMPERE_PER_E_PER_PS
+        rate = rate[:, None] * [0.4, 0.6] + (30 * np.sign(field) * np.exp(-t / 5))[:, None] / 160
+        steps = rate[None, None] + rng.normal(0, noise_e, (replicas, 3, len(t), 2))
+        charge = np.cumsum(steps, axis=2).transpose(0, 1, 3, 2)
+        charge[:, 2] = 0.0  # no crossing
+        out[f"field_V_per_nm={field:g}"] = xr.Dataset(
+            {"charge": (("replica", "estimator", "species", "time"), charge)},
+            coords={"replica": range(replicas), "time": t, **COORDINATES},
+        )
+    return out
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Makes loops.steady read constant fields with a known current."""
+
+    def make(current_nA, **noise):
+        data = constant_fields(current_nA, **noise)
+        wave = spec.Constant(field_V_per_nm=0.2, duration_ps=100.0)
+        fields = tuple(float(label.split("=")[1]) for label in data)
+        steady = spec.Protocol(waveform=wave, scan={"field_V_per_nm": fields})
+        profile = PROFILE.model_copy(update={"protocols": {**PROFILE.protocols, "steady": steady}})
+        monkeypatch.setattr(loops, "opened", lambda profile, protocol: (data, ""))
+        return loops.steady(profile)
+
+    return make
+
+
+def test_steady_currents_forget_the_charging(held):
+    inside = []
+    for seed in range(8):
+        found = held(lambda E: 3.0 * E, seed=seed)
+        for estimator in ("box", "pore"):
+            curve = found.curves[estimator]
+            assert (np.diff(curve.x) > 0).all()
+            inside += ((curve.low <= 3 * curve.x) & (3 * curve.x <= curve.high)).tolist()
+    assert found.discard_ps == 50.0
+    assert np.mean(inside) >= 0.9
+    none = found.curves["crossings"]  # counting nothing still bounds the current
+    assert (none.value == 0).all()
+    assert (none.high > 0).all()
+    assert (none.high < 10).all()
+
+
+def test_steady_states_tell_hysteresis_from_noise_and_from_charging(held):
+    resting = held(lambda E: 3.0 * E)
+    charging = loops.steady_rows("pore", looped(capacitor_of(4.0), split=ohmic), resting)
+    by_current = {row[1]: row for row in charging if row[2] == "E > 0"}
+    assert by_current["whole box"][3].endswith("resolved")
+    assert by_current["pore slab"][3].endswith("within the noise")
+    assert by_current["pore slab"][6] == "not found"
+    assert all(len(row) == len(loops.STEADY) for row in charging)
+    falling_off = held(lambda E: 8 * E * np.exp(-abs(E) / 0.5), noise_e=0.001)
+    rows = loops.steady_rows("pore", looped(with_ndr), falling_off)
+    assert {row[6][:6] for row in rows if row[1] == "pore slab"} == {"from 0", "from −"}
+    nothing = loops.Steady({}, {}, why="not run yet")
+    assert loops.steady_rows("pore", looped(with_ndr), nothing)[0][1] == "not run yet"
+
+
+def test_cycles_are_units():
+    one = driven(ohmic, falling)
+    two = spec.Sine(amplitude_V_per_nm=1.2, frequency_GHz=2 * SINE.frequency_GHz, cycles=2)
+    found = loops.sweeps(one, two, in_reference_box(DEMO), window_ps=5.0)
+    assert found["box"]["total"].current_nA.shape == (2 * REPLICAS, int(PERIOD_PS / 2 / 5.0))
+
+
+def test_a_loop_needs_a_sine():
+    wave = spec.Constant(field_V_per_nm=0.2, duration_ps=100.0)
+    wrong = PROFILE.model_copy(update={"protocols": {"sine": spec.Protocol(waveform=wave)}})
+    with pytest.raises(MeasureError, match="is a constant"):
+        loops.sine_of(wrong)
+
+
+def test_what_was_not_run_is_empty_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
+    own = looped(with_ndr, TINY)
+    assert loops.driven_if_run(TINY.without_pore()).why == "not run yet"
+    sets = loops.of_charge_sets(own)
+    assert list(sets) == list(loops.CHARGE_SETS)
+    assert sets["mosse"] is own
+    assert sets["mosse_symmetric"].why == "not run yet"
+    assert sets["mos2"].why == "not run in this profile"
+    assert sets["mos2"].curves("box") == {}
+    assert loops.steady(TINY.with_charge_set("mos2")).why == "not run in this profile"
+    alone = loops.driven_if_run(TINY.with_system(pore="none").without_pore())
+    assert alone.why == "not run in this profile"
+    assert set(loops.CHARGE_SETS) >= {
+        c.values["charge_set"] for c in scorecard.claims() if "charge_set" in c.values
+    }
