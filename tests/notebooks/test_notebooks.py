@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -115,9 +116,11 @@ def test_a_wrong_parameter_is_one_clear_error_and_nothing_is_written(apart):
 @pytest.mark.parametrize("parameters", [{"pore": "none"}, {"charge_set": "mos2"}])
 def test_the_control_and_other_charge_sets_can_be_built(apart, parameters):
     run_here("01_build", **parameters)
-    system = spec.load_profile("tiny", {f"system.{k}": v for k, v in parameters.items()}).system
-    assert open_system(system).manifest["kind"] == "system"
-    assert (apart / "results" / "tiny" / "figures" / "fig1a_system.png").is_file()
+    profile = spec.load_profile("tiny", {f"system.{k}": v for k, v in parameters.items()})
+    assert open_system(profile.system).manifest["kind"] == "system"
+    assert profile.results_dir.parent == apart / "results" / "tiny"
+    assert (profile.results_dir / "figures" / "fig1a_system.png").is_file()
+    assert not (apart / "results" / "tiny" / "figures").exists()
 
 
 def test_the_control_has_no_water_to_order(apart):
@@ -187,6 +190,11 @@ def test_the_front_page_has_every_claim_and_the_main_figures(reported):
     assert len(shown) == len(report.MAIN_FIGURES)
     assert all((reported.pages / a).is_file() for a in shown)
     assert "GROMACS" in page.text
+    finding = json.loads((reported.results / "finding_03_iv_ndr.json").read_text())["finding"]
+    assert html.escape(finding) in page.text
+    whole = json.loads((reported.pages / "scorecard.json").read_text())
+    assert {r["id"] for r in whole["rows"]} == set(range(1, 22))
+    assert whole["findings"]["03_iv_ndr"] == finding
 
 
 @pytest.mark.gromacs
@@ -202,17 +210,22 @@ def test_tiny_proves_nothing(reported):
         "not evaluated in this run",
     }
     judged = {r["id"] for r in rows if r["verdict"] == "not enough statistics"}
-    assert {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17, 18} <= judged
+    assert {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 17, 18} <= judged
     estimators = {r["estimator"] for r in rows if r["id"] in (1, 2, 3, 4, 5, 17, 18)}
     assert estimators == {"box", "pore", "crossings"}
     assert all(r["run"] for r in rows if r["id"] in judged)
+    assert all((reported.runs / r["system"]).is_dir() for r in rows if r["id"] in judged)
+    said = {r["control"] for r in rows if r["id"] in (1, 2, 3, 4, 5, 12, 16)}
+    assert said == {"not enough statistics"}  # the control was run, and is as short
+    assert all((reported.runs / r["control_system"]).is_dir() for r in rows if r["id"] == 4)
 
 
 @pytest.mark.gromacs
 def test_figures_are_kept_in_three_formats_with_their_origin(reported):
     folder = reported.results / "figures"
     names = {p.stem for p in folder.glob("*.json")}
-    assert {"fig1b_loop", "fig1c_species", "fig2a_snapshot", "fig2b_distributions",
+    assert {"fig1b_loop", "fig1c_species", "current_split", "steady_state", "fig4_charge_sets",
+            "fig4_comparison", "fig2a_snapshot", "fig2b_distributions",
             "fig2c_spread", "fig2d_times", "fig3_relaxation", "fig5a_pairs",
             "table1", "table1_forces", "table1_potentials"} <= names  # fmt: skip
     for name in names:

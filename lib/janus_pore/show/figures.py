@@ -209,39 +209,17 @@ def _errorbars(ax: Axes, curve: Curve, **look: Any) -> None:
 
 
 def _arrow(ax: Axes, curve: Curve, colour: str, *, outward: bool) -> None:
-    """An arrow head along a sweep, near the middle of each branch, in the direction of time.
-
-    Its direction is that of a straight line through a fifth of the branch, since two
-    neighbouring points differ by their noise.
-    """
-    for sign in (1.0, -1.0):
+    """An arrow head at the middle of each branch that points where the field goes in time."""
+    for sign in (1, -1):
         branch = np.flatnonzero((np.sign(curve.x) == sign) & np.isfinite(curve.value))
         if branch.size < 3:
             continue
         order = branch[np.argsort(np.abs(curve.x[branch]))]
-        reach = max(1, order.size // 10)
-        middle = order.size // 2
-        near = order[max(0, middle - reach) : middle + reach + 1]
-        x, y = curve.x[near], curve.value[near]
-        slope = np.polyfit(x, y, 1)[0]
-        ends = x.mean() + np.array([-0.5, 0.5]) * np.ptp(x) * sign
-        heights = y.mean() + slope * (ends - x.mean())
-        start, stop = (0, 1) if outward else (1, 0)
-        ax.annotate(
-            "",
-            xy=(ends[stop], heights[stop]),
-            xytext=(ends[start], heights[start]),
-            arrowprops={
-                "arrowstyle": "-|>",
-                "fc": colour,
-                "ec": "white",
-                "lw": 0.4,
-                "mutation_scale": 17,
-                "shrinkA": 0,
-                "shrinkB": 0,
-            },
-            zorder=6,
-        )
+        middle = order[order.size // 2]
+        ax.plot(
+            curve.x[[middle]], curve.value[[middle]], ls="", color=colour, ms=8, zorder=5,
+            marker=">" if (sign > 0) == outward else "<", mec="white", mew=0.6,
+        )  # fmt: skip
 
 
 # --- the system -----------------------------------------------------------------------
@@ -899,7 +877,7 @@ def transport_and_charging(
     for level in (0.0, 1.0):
         ax.axvline(level, color="#BBBBBB", lw=0.6, zorder=0)
     ax.set(
-        yticks=[], ylim=(0.4 - len(shares), 0.7), title="share at the drive's frequency",
+        yticks=[], ylim=(0.4 - len(shares), 0.7), title="at the drive's frequency",
         xlabel="share of the whole-box current",
     )  # fmt: skip
     ax.spines["left"].set_visible(False)
@@ -951,8 +929,9 @@ def steady_state(
             _sweeps(ax, curves)
             if constant is not None:
                 _errorbars(
-                    ax, constant, color=BLACK, marker="D", ls="", label="constant field", zorder=4
-                )
+                    ax, _within(ax, constant) if curves else constant, color=BLACK, marker="D",
+                    ls="", label="constant field", zorder=4,
+                )  # fmt: skip
             if not curves and constant is None:
                 ax.text(0.5, 0.5, absent, ha="center", transform=ax.transAxes, color=GREY)
             if k == 0:
@@ -965,6 +944,18 @@ def steady_state(
     figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=3)
     _note(figure, note)
     return figure
+
+
+def _within(ax: Axes, curve: Curve) -> Curve:
+    """A curve without those intervals that are far wider than what else the panel shows.
+
+    The bound from a short run without an event would leave nothing else to be seen.
+    """
+    drawn = [np.asarray(line.get_ydata(), float) for line in ax.lines]
+    shown = np.concatenate([*drawn, curve.value])
+    wide = (curve.high - curve.low) > 3 * max(float(np.ptp(shown[np.isfinite(shown)])), 1e-9)
+    low, high = (np.where(wide, np.nan, v) for v in (curve.low, curve.high))
+    return curve._replace(low=low, high=high)
 
 
 @styled
