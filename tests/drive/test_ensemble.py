@@ -1,6 +1,9 @@
 """Planning, running, finding again, and the command line."""
 
+import contextlib
 import json
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,6 +140,44 @@ def test_keeping_trajectories(tiny: Profile, runs: Runs) -> None:
     profile = with_protocols(tiny, rest=Protocol(waveform=wave, frame_ps=0.1))
     (record,) = ensemble.run_protocol(profile, "rest", progress=False, keep_trajectory=True)
     assert (record.path[0] / "trajectory.xtc").stat().st_size > 0
+
+
+@pytest.mark.gromacs
+def test_disk_in_use_does_not_grow_with_the_length_of_a_run(tiny: Profile, runs: Runs) -> None:
+    """Ten times the length, the same peak besides the series, which is what is kept."""
+
+    def in_use(root: Path) -> int:
+        total = 0
+        for folder, _, names in os.walk(root):  # which skips what is gone meanwhile
+            for name in names:
+                with contextlib.suppress(OSError):
+                    total += 0 if name.endswith(".nc") else os.stat(f"{folder}/{name}").st_size
+        return total
+
+    peaks = []
+    for duration_ps in (3.0, 30.0):
+        root = runs(f"long-{duration_ps:g}")
+        before, peak, over = in_use(root), 0, threading.Event()
+
+        def watch(root: Path = root, over: threading.Event = over) -> None:
+            nonlocal peak
+            while not over.wait(0.01):
+                peak = max(peak, in_use(root))
+
+        rest = Protocol(frame_ps=0.05, waveform=Constant(field_V_per_nm=0.1,
+                                                         duration_ps=duration_ps))  # fmt: skip
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            ensemble.run_protocol(with_protocols(tiny, rest=rest), "rest", progress=False)
+        finally:
+            over.set()
+            watcher.join()
+        peaks.append(peak - before)
+    assert peaks[1] < 1.1 * peaks[0], peaks
+    # what a trajectory of that length would need: the limit means something
+    atoms = 1000
+    assert peaks[1] < 0.5 * atoms * 3.5 * 30.0 / 0.05
 
 
 @pytest.mark.gromacs

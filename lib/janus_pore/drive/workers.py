@@ -28,9 +28,9 @@ from .segments import Claim, Engine, Segment
 LOG_EVERY_S = 60.0
 """Longest silence of the progress line where it is logged rather than seen."""
 
-CALIBRATION_PAYS = 5e8
+CALIBRATION_PAYS = 5e7
 """Atoms times steps from which the few seconds of a calibration are worth it: some
-minutes of one thread."""
+twenty seconds of one thread."""
 
 
 def layout_for(

@@ -24,8 +24,9 @@ import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import netCDF4
 import numpy as np
 import xarray as xr
 
@@ -239,6 +240,54 @@ def open_protocol(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
         whole = concatenate(record.series)
         by_label.setdefault(record.label, {})[record.replica] = whole
     return {label: stack_replicas(replicas) for label, replicas in by_label.items()}
+
+
+def write_protocol(by_label: Mapping[str, xr.Dataset], path: Path) -> Path:
+    """Write what :func:`open_protocol` returned into one file, a group for each waveform."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    mode: Literal["w", "a"] = "w"
+    try:
+        for label, dataset in by_label.items():
+            encoding = {name: _encoding(name, dataset[name]) for name in _DIMENSIONS}
+            dataset.assign_attrs(Conventions=CONVENTION).to_netcdf(
+                temporary, mode=mode, group=label, engine="netcdf4", format="NETCDF4",
+                encoding=encoding,
+            )  # fmt: skip
+            mode = "a"
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise MeasureError(f"the series {path} cannot be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def read_protocol(path: Path) -> dict[str, xr.Dataset]:
+    """Read a file of :func:`write_protocol`.
+
+    Raises
+    ------
+    MeasureError
+        If it is damaged or not of this version.
+    """
+    out = {}
+    try:
+        with netCDF4.Dataset(path) as file:
+            labels = list(file.groups)
+        for label in labels:
+            with xr.open_dataset(path, group=label, engine="netcdf4", decode_times=False) as file:
+                out[label] = file.load()
+    except (OSError, RuntimeError, ValueError, AttributeError, KeyError) as error:
+        raise MeasureError(f"the series {path} is damaged or not netCDF-4: {error}") from error
+    for label, dataset in out.items():
+        found = dataset.attrs.get("Conventions")
+        if found != CONVENTION:
+            raise MeasureError(
+                f"the series {path} says Conventions = {found!r} for {label}, not {CONVENTION!r}"
+            )
+        for name in ("ions_in_pore", "pore_water_count"):
+            dataset[name] = dataset[name].astype(np.int64)
+    return out
 
 
 def stack_replicas(replicas: Mapping[int, xr.Dataset]) -> xr.Dataset:

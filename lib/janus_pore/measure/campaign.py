@@ -1,0 +1,349 @@
+"""Results that ship with the collection: whole protocols, reduced, and where they came from.
+
+``data/campaigns/<profile>/<charge set>-<pore>/<protocol>.nc`` holds the series of every
+replica; the ``.json`` beside it the complete profile, the seeds, the software, the hardware
+and the cost. That file alone is enough to make the item again:
+
+``python -m janus_pore.measure.campaign ship PROFILE [PROTOCOL ...]`` puts finished runs there,
+``python -m janus_pore.measure.campaign repeat FILE.json`` makes an item anew with other
+random numbers and compares the two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import xarray as xr
+
+from .. import paths
+from ..build.system import build_system, open_system
+from ..drive import ensemble
+from ..errors import JanusPoreError, MeasureError, MissingInputError, SpecError
+from ..spec import Profile, load_profile, validated
+from . import series
+
+Source = Literal["live", "campaign"]
+
+SUMS = "SHA256SUMS"
+CARD = "README.md"
+
+log = logging.getLogger("janus_pore")
+
+
+def folder(profile: Profile) -> Path:
+    """Where the shipped results of a profile's system lie."""
+    system = profile.system
+    return paths.data_dir() / "campaigns" / profile.name / f"{system.charge_set}-{system.pore}"
+
+
+def shipped(profile: Profile) -> list[str]:
+    """Names of the protocols that ship for a profile's system."""
+    return [p.stem for p in sorted(folder(profile).glob("*.nc"))]
+
+
+def open_protocol(
+    profile: Profile, protocol: str, source: Source = "live"
+) -> dict[str, xr.Dataset]:
+    """Every run of a protocol, by waveform label, with its replicas side by side.
+
+    Parameters
+    ----------
+    profile, protocol
+        The profile and one of its protocols.
+    source
+        ``live``: the runs on this machine (:func:`janus_pore.measure.series.open_protocol`);
+        ``campaign``: what ships (:func:`open_shipped`).
+
+    Raises
+    ------
+    SpecError
+        If the source is another one.
+    """
+    if source not in get_args(Source):
+        raise SpecError(
+            f"source = {source!r} is not known; use one of {', '.join(get_args(Source))}"
+        )
+    return (series.open_protocol if source == "live" else open_shipped)(profile, protocol)
+
+
+def open_shipped(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
+    """The shipped series of a protocol, as :func:`janus_pore.measure.series.open_protocol`.
+
+    Parameters
+    ----------
+    profile, protocol
+        The profile by whose name the results ship, and one of its protocols.
+
+    Raises
+    ------
+    MissingInputError
+        If this protocol does not ship for this system.
+    MeasureError
+        If the file does not match its checksum, or was made with other waveforms than the
+        profile names now.
+    """
+    path = folder(profile) / f"{protocol}.nc"
+    if not path.is_file():
+        there = ", ".join(shipped(profile)) or "nothing"
+        raise MissingInputError(
+            f"no results of protocol {protocol!r} ship for {path.parent.name} of profile "
+            f"{profile.name!r} (there is: {there}); run it with notebook 02_simulate, or choose "
+            "source = 'live'"
+        )
+    manifest = _manifest(path.with_suffix(".json"))
+    if _sha256(path) != manifest["sha256"]:
+        raise MeasureError(f"{path} does not match its checksum; restore it with git checkout")
+    out = series.read_protocol(path)
+    if set(out) != set(profile.protocol(protocol).waveforms()):
+        raise MeasureError(
+            f"{path} holds {', '.join(out)}, which are not the waveforms of protocol "
+            f"{protocol!r} in profile {profile.name!r}; use the profile it was made with"
+        )
+    return out
+
+
+def ship(profile: Profile, protocol: str) -> Path:
+    """Put a protocol's finished runs among the shipped results.
+
+    Returns
+    -------
+    Path
+        The netCDF file; its manifest, the data card and the checksums are written too.
+
+    Raises
+    ------
+    MissingInputError
+        If its runs are not finished.
+    """
+    records = ensemble.open_runs(profile, protocol)
+    data = series.open_protocol(profile, protocol)
+    path = folder(profile) / f"{protocol}.nc"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    series.write_protocol(data, path)
+    made = [
+        json.loads((segment / "manifest.json").read_text("utf-8"))
+        for segment in dict.fromkeys(s for record in records for s in record.path)
+    ]
+    manifest = {
+        "kind": "campaign item",
+        "profile": profile.model_dump(mode="json"),
+        "protocol": protocol,
+        "system_key": open_system(profile.system).manifest["key"],
+        "replicas": {str(r.replica): {"seed": r.seed} for r in records},
+        "segments": {
+            f"{r.label}, replica {r.replica}": [segment.name for segment in r.path] for r in records
+        },
+        "md_ns": round(sum(m["duration_ps"] for m in made) / 1000, 6),
+        "md_hours": round(sum(m["wall_s"] or 0.0 for m in made) / 3600, 4),
+        "hardware": _each(m["hardware"] for m in made),
+        "software": _each(m["provenance"] for m in made),
+        "sha256": _sha256(path),
+    }
+    _write_json(path.with_suffix(".json"), manifest)
+    write_card(paths.data_dir() / "campaigns" / profile.name)
+    return path
+
+
+def write_card(campaign: Path) -> Path:
+    """Write a campaign's data card and checksums from its manifests."""
+    files = sorted(campaign.glob("*/*.json"))
+    items = [(path, _manifest(path)) for path in files]
+    lines = [
+        f"# Campaign `{campaign.name}`",
+        "",
+        "Reduced series of molecular dynamics made with this collection. This card is written by",
+        "`python -m janus_pore.measure.campaign ship`; each `.json` file has the whole record.",
+        "",
+        "| item | figure | waveforms | replicas | MD (ns) | hours of MD | GROMACS | commit |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for path, one in items:
+        profile = validated(Profile, one["profile"], str(path))
+        protocol = profile.protocol(one["protocol"])
+        name = f"{path.parent.name}/{path.stem}"
+        software = one["software"]
+        lines.append(
+            f"| `{name}` | {protocol.figure} | {len(protocol.waveforms())} | "
+            f"{len(one['replicas'])} | {one['md_ns']:.3f} | {one['md_hours']:.2f} | "
+            f"{', '.join(_gromacs(s) for s in software)} | "
+            f"{', '.join(sorted({str(s['git_commit'])[:7] for s in software}))} |"
+        )
+    hardware = sorted({h.get("cpu", "?") for _, one in items for h in one["hardware"]})
+    lines += [
+        "",
+        "Segments that two items share count in both. Fields are those applied to the box; the",
+        "voltage is the field times the box length. Variables, units and the precision stored are",
+        "those of `lib/janus_pore/measure/series.py`; one netCDF group for each waveform.",
+        "",
+        f"Processors: {', '.join(hardware)}. Licence: CC BY 4.0.",
+        "",
+    ]
+    card = campaign / CARD
+    card.write_text("\n".join(lines), encoding="utf-8")
+    listed = sorted(p for p in campaign.rglob("*") if p.is_file() and p.name != SUMS)
+    sums = "".join(f"{_sha256(p)}  {p.relative_to(campaign).as_posix()}\n" for p in listed)
+    (campaign / SUMS).write_text(sums, encoding="utf-8")
+    return card
+
+
+# --- again ----------------------------------------------------------------------------
+
+
+class Agreement(NamedTuple):
+    """One quantity of a shipped item and of its repetition, with standard errors."""
+
+    label: str
+    quantity: str
+    shipped: tuple[float, float]
+    again: tuple[float, float]
+
+    @property
+    def deviations(self) -> float:
+        """Difference over its standard error."""
+        error = math.hypot(self.shipped[1], self.again[1])
+        return abs(self.shipped[0] - self.again[0]) / error if error else math.inf
+
+
+def repeat(manifest: Path, *, replicas: int, seed: int) -> list[Agreement]:
+    """Make a shipped item again from its manifest, with other random numbers.
+
+    Parameters
+    ----------
+    manifest
+        The item's ``.json``.
+    replicas
+        How many to run; at least 3, so that their scatter can be told.
+    seed
+        Of the new system, another one than the item's.
+
+    Returns
+    -------
+    list of Agreement
+        For each waveform the mean number of pore waters, their mean dipole along x and the
+        charge transferred over the whole box.
+    """
+    if replicas < 3:
+        raise MeasureError(f"replicas = {replicas}: at least 3 are needed to tell their scatter")
+    one = _manifest(manifest)
+    profile = validated(Profile, one["profile"], str(manifest))
+    if seed == profile.system.seed:
+        raise MeasureError(f"seed = {seed} is the item's own; choose another")
+    name = one["protocol"]
+    fewer = profile.protocol(name).model_copy(update={"replicas": replicas})
+    other = profile.model_copy(
+        update={
+            "system": profile.system.model_copy(update={"seed": seed}),
+            "protocols": {name: fewer},
+        }
+    )
+    build_system(other.system)
+    ensemble.run_protocol(other, name)
+    new = series.open_protocol(other, name)
+    old = series.read_protocol(manifest.with_suffix(".nc"))
+    return compare(old, new)
+
+
+def compare(old: Mapping[str, xr.Dataset], new: Mapping[str, xr.Dataset]) -> list[Agreement]:
+    """Means over replicas of two ensembles of the same protocol; see :func:`repeat`."""
+    out = []
+    for label in old:
+        for quantity, per_replica in _QUANTITIES.items():
+            a, b = (per_replica(data[label]).values for data in (old, new))
+            out.append(Agreement(label, quantity, _mean(a), _mean(b)))
+    return out
+
+
+_QUANTITIES: dict[str, Callable[[xr.Dataset], xr.DataArray]] = {
+    "pore water": lambda d: d["pore_water_count"].mean("time"),
+    "dipole of the pore water (D)": lambda d: d["dipole_x"].mean("time"),
+    "charge, whole box (e)": lambda d: (
+        d["charge"].sel(estimator="box").sum("species").isel(time=-1)
+    ),
+}
+
+
+def _mean(values: Any) -> tuple[float, float]:
+    return float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values)))
+
+
+# --- small things ---------------------------------------------------------------------
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MissingInputError(f"the manifest {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise MeasureError(f"the manifest {path} is not JSON: {error}") from error
+    if not isinstance(content, dict) or content.get("kind") != "campaign item":
+        raise MeasureError(f"{path} is not the manifest of a campaign item")
+    return content
+
+
+def _each(values: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Different values, each once, in the order of their appearance."""
+    return [json.loads(t) for t in dict.fromkeys(json.dumps(v, sort_keys=True) for v in values)]
+
+
+def _gromacs(software: Mapping[str, Any]) -> str:
+    report = str(software["gmx_version"])
+    found = [line for line in report.splitlines() if line.startswith("GROMACS version:")]
+    return found[0].split(":", 1)[1].strip() if found else report.splitlines()[0]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m janus_pore.measure.campaign", description=__doc__.splitlines()[0]
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("ship", help="put finished runs among the shipped results")
+    one.add_argument("profile")
+    one.add_argument("protocol", nargs="*", help="default: all of the profile")
+    one.add_argument("--pore", help="another pore than the profile's")
+    one.add_argument("--charge-set", help="another charge set than the profile's")
+    again = commands.add_parser("repeat", help="make an item anew and compare")
+    again.add_argument("manifest", type=Path)
+    again.add_argument("--replicas", type=int, default=3)
+    again.add_argument("--seed", type=int, default=2)
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "ship":
+            overrides = {"system.pore": options.pore, "system.charge_set": options.charge_set}
+            profile = load_profile(options.profile, overrides)
+            for name in options.protocol or profile.protocols:
+                print(ship(profile, name))
+            return 0
+        found = repeat(options.manifest, replicas=options.replicas, seed=options.seed)
+    except JanusPoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{'waveform':32} {'quantity':30} {'shipped':>18} {'again':>18}  deviations")
+    for a in found:
+        numbers = (f"{value:.3f} ± {error:.3f}" for value, error in (a.shipped, a.again))
+        print(f"{a.label:32} {a.quantity:30} {' '.join(f'{n:>18}' for n in numbers)}"
+              f"  {a.deviations:.1f}")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

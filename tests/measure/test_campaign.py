@@ -1,0 +1,162 @@
+"""Shipped results: written, checked, read, and made again from their manifest."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from janus_pore import paths
+from janus_pore.build.system import build_system
+from janus_pore.drive import ensemble
+from janus_pore.errors import MeasureError, MissingInputError, SpecError
+from janus_pore.measure import campaign, series
+from janus_pore.spec import Profile, load_profile
+
+SHORT = {
+    "run.equilibration_ps": 1.0,
+    "run.replica_spacing_ps": 0.5,
+    "run.settle_ps": 0.25,
+}
+
+
+@pytest.fixture(scope="module")
+def item(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Profile, Path]]:
+    """A protocol of the tiny profile, run and shipped into a campaign of its own."""
+    root = tmp_path_factory.mktemp("campaign")
+    profile = load_profile("tiny", SHORT)
+    steps = profile.protocol("step_up").model_copy(update={"replicas": 3})
+    profile = profile.model_copy(update={"protocols": {"step_up": steps}})
+    data = paths.data_dir()
+    (root / "data").mkdir()
+    for name in ("profiles", "reference", "forcefield.yaml"):
+        (root / "data" / name).symlink_to(data / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JANUS_PORE_RUNS", str(root / "runs"))
+        patch.setattr(paths, "data_dir", lambda: root / "data")
+        build_system(profile.system)
+        ensemble.run_protocol(profile, "step_up", progress=False)
+        yield profile, campaign.ship(profile, "step_up")
+
+
+@pytest.mark.gromacs
+def test_what_ships_is_what_was_run(item: tuple[Profile, Path]) -> None:
+    profile, _ = item
+    live = campaign.open_protocol(profile, "step_up")
+    found = campaign.open_protocol(profile, "step_up", "campaign")
+    assert list(found) == list(live) == ["to_V_per_nm=0.4", "to_V_per_nm=0.8"]
+    for label, dataset in found.items():
+        assert dataset.sizes["replica"] == 3
+        for name in live[label].variables:
+            np.testing.assert_array_equal(dataset[name].values, live[label][name].values, name)
+        assert dataset.attrs["system_key"] == live[label].attrs["system_key"]
+        assert dataset["charge"].attrs["units"] == live[label]["charge"].attrs["units"]
+
+
+@pytest.mark.gromacs
+def test_its_papers_are_in_order(item: tuple[Profile, Path]) -> None:
+    profile, path = item
+    manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert Profile.model_validate(manifest["profile"]) == profile
+    # without settling, which is not part of the series
+    assert manifest["md_ns"] == pytest.approx(3 * 2 * 2.0 / 1000)
+    assert len({r["seed"] for r in manifest["replicas"].values()}) == 3
+    root = path.parents[1]
+    card = (root / campaign.CARD).read_text(encoding="utf-8")
+    assert f"`{path.parent.name}/step_up` | 3A | 2 | 3 |" in card
+    sums = (root / campaign.SUMS).read_text(encoding="utf-8").splitlines()
+    assert {line.split("  ")[1] for line in sums} == {
+        campaign.CARD,
+        f"{path.parent.name}/step_up.nc",
+        f"{path.parent.name}/step_up.json",
+    }
+    for line in sums:
+        digest, name = line.split("  ")
+        assert hashlib.sha256((root / name).read_bytes()).hexdigest() == digest
+
+
+@pytest.mark.gromacs
+def test_bad_requests_are_refused(item: tuple[Profile, Path], tmp_path: Path) -> None:
+    profile, path = item
+    with pytest.raises(SpecError, match=r"source = 'cloud'.*live, campaign"):
+        campaign.open_protocol(profile, "step_up", "cloud")  # type: ignore[arg-type]
+    control = profile.model_copy(
+        update={"system": profile.system.model_copy(update={"pore": "none"})}
+    )
+    with pytest.raises(MissingInputError, match=r"mosse-none.*there is: nothing"):
+        campaign.open_shipped(control, "step_up")
+    other = profile.model_copy(
+        update={
+            "protocols": {
+                "step_up": profile.protocol("step_up").model_copy(
+                    update={"scan": {"to_V_per_nm": (0.4,)}}
+                )
+            }
+        }
+    )
+    with pytest.raises(MeasureError, match="not the waveforms"):
+        campaign.open_shipped(other, "step_up")
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(MeasureError, match="checksum"):
+            campaign.open_shipped(profile, "step_up")
+    finally:
+        path.write_bytes(whole)
+    stray = tmp_path / "stray.json"
+    stray.write_text('{"kind": "system"}', encoding="utf-8")
+    with pytest.raises(MeasureError, match="not the manifest of a campaign item"):
+        campaign.repeat(stray, replicas=3, seed=2)
+    with pytest.raises(MeasureError, match="seed = 1 is the item's own"):
+        campaign.repeat(path.with_suffix(".json"), replicas=3, seed=1)
+
+
+@pytest.mark.gromacs
+def test_an_item_is_made_again_from_its_manifest(
+    item: tuple[Profile, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, path = item
+    assert campaign.main(["repeat", str(path.with_suffix(".json"))]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line for line in lines if line.startswith("to_V_per_nm=")]
+    assert len(rows) == 6
+    # other random numbers: no value comes out the same
+    for row in rows:
+        shipped, again = row[63:].split("±")[0].split()[-1], row[82:].split("±")[0].split()[-1]
+        assert shipped != again or float(shipped) == 0
+
+
+def test_agreement_is_counted_in_standard_errors() -> None:
+    """Two ensembles of the same normal law differ by sqrt(2) standard errors at most often."""
+    rng = np.random.default_rng(1)
+
+    def ensemble_of(shift: float) -> dict[str, xr.Dataset]:
+        n, m = 400, 5
+        charge = np.zeros((n, 3, 2, m))
+        charge[:, 0, 0, -1] = rng.normal(shift, 1, n)
+        return {
+            "a": xr.Dataset(
+                {
+                    "pore_water_count": (("replica", "time"), rng.normal(10, 1, (n, m))),
+                    "dipole_x": (("replica", "time"), rng.normal(0, 1, (n, m))),
+                    "charge": (("replica", "estimator", "species", "time"), charge),
+                },
+                coords={"estimator": ["box", "pore", "crossings"], "species": ["K", "Cl"]},
+            )
+        }
+
+    found = {a.quantity: a for a in campaign.compare(ensemble_of(0.0), ensemble_of(1.0))}
+    charge = found["charge, whole box (e)"]
+    assert charge.shipped[1] == pytest.approx(1 / np.sqrt(400), rel=0.15)
+    assert charge.deviations == pytest.approx(1 / np.sqrt(2 / 400), rel=0.25)
+    assert found["pore water"].deviations < 4
+
+
+def test_a_damaged_protocol_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "steps.nc"
+    path.write_bytes(b"no netCDF")
+    with pytest.raises(MeasureError, match=r"steps\.nc is damaged"):
+        series.read_protocol(path)
