@@ -151,7 +151,7 @@ def test_disk_in_use_does_not_grow_with_the_length_of_a_run(tiny: Profile, runs:
         for folder, _, names in os.walk(root):  # which skips what is gone meanwhile
             for name in names:
                 with contextlib.suppress(OSError):
-                    total += 0 if name.endswith(".nc") else os.stat(f"{folder}/{name}").st_size
+                    total += 0 if name.endswith(".nc") else Path(folder, name).stat().st_size
         return total
 
     peaks = []
