@@ -51,3 +51,30 @@ def test_every_import_is_a_declared_dependency() -> None:
     imported = {name.split(".")[0] for file in PACKAGE.rglob("*.py") for name in imports(file)}
     imported -= {"janus_pore", *sys.stdlib_module_names}
     assert {DISTRIBUTIONS.get(name, name) for name in imported} <= declared
+
+
+FORBIDDEN = {
+    "eval": "runs text",
+    "exec": "runs text",
+    "os.system": "goes through a shell",
+    "os.popen": "goes through a shell",
+    "yaml.load": "builds any object",
+    "yaml.unsafe_load": "builds any object",
+    "pickle.loads": "runs code",
+    "marshal.loads": "runs code",
+}
+PICKLES = {"measure/apart.py"}
+"""Between two processes of the same driver; nothing on disk."""
+
+
+def test_nothing_that_is_read_is_run_and_no_parameter_reaches_a_shell() -> None:
+    for file in [*PACKAGE.rglob("*.py"), *(ROOT / "tools").glob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = ast.unparse(node.func)
+            assert name not in FORBIDDEN, f"{file}: {name} {FORBIDDEN.get(name)}"
+            options = {word.arg for word in node.keywords}
+            assert not options & {"shell", "allow_pickle"}, f"{file}, line {node.lineno}"
+            if name == "pickle.load":
+                assert file.relative_to(PACKAGE).as_posix() in PICKLES

@@ -12,13 +12,21 @@ import itertools
 import json
 import math
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from . import paths
 from .errors import SpecError
@@ -31,6 +39,31 @@ PAIR_LIST_ROOM_nm = 0.1
 """Room beyond twice the cut-off that every box edge needs: the buffered pair list must not
 reach half the box. The default buffers of GROMACS are below 0.05 nm."""
 
+WAVEFORMS_LIMIT = 10_000
+"""Most waveforms in the scan of one protocol."""
+
+PIECES_LIMIT = 100_000
+"""Most constant pieces of a sampled field."""
+
+
+def _file_name(name: str) -> str:
+    """Refuse a name that could lead out of the directory that bears it."""
+    if not name or name[0] == "." or len(name) > 100 or re.search(r"[/\\\x00-\x1f\x7f]", name):
+        raise ValueError(
+            "becomes part of a path, so it must have 1 to 100 characters, no slash or control "
+            "character, and no dot in front"
+        )
+    return name
+
+
+def _word(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_]{1,40}", name):
+        raise ValueError("must be a word of letters, digits and underscores")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+Word = Annotated[str, AfterValidator(_word)]
 FieldValue = Annotated[float, Field(ge=-FIELD_LIMIT_V_PER_NM, le=FIELD_LIMIT_V_PER_NM)]
 Duration = Annotated[float, Field(gt=0, le=1e6)]
 SWEEP = "sine"
@@ -52,9 +85,9 @@ class SystemSpec(_Strict):
     diameter. ``charges_e`` overrides the charge set: metal, -x and +x chalcogen.
     """
 
-    charge_set: str = "mosse"
+    charge_set: Word = "mosse"
     charges_e: tuple[float, float, float] | None = None
-    chalcogen_lj: str = "liang"
+    chalcogen_lj: Word = "liang"
     pore: str = "hollow6"
     cells_y: Annotated[int, Field(ge=4, le=64)] = 16
     cells_z: Annotated[int, Field(ge=3, le=64)] = 9
@@ -168,7 +201,7 @@ class Sampled(_Strict):
     """Any E(t) given at times, followed by piecewise-constant segments of ``step_ps``."""
 
     kind: Literal["sampled"] = "sampled"
-    times_ps: tuple[float, ...] = Field(min_length=2)
+    times_ps: tuple[Annotated[float, Field(ge=0, le=1e6)], ...] = Field(min_length=2)
     fields_V_per_nm: tuple[FieldValue, ...] = Field(min_length=2)
     step_ps: Duration
 
@@ -185,6 +218,11 @@ class Sampled(_Strict):
             raise ValueError(
                 f"step_ps = {self.step_ps:g} ps is longer than the waveform "
                 f"({self.times_ps[-1]:g} ps); lower it"
+            )
+        if self.times_ps[-1] > self.step_ps * PIECES_LIMIT:
+            raise ValueError(
+                f"step_ps = {self.step_ps:g} ps cuts the waveform into more than {PIECES_LIMIT} "
+                "pieces; raise it"
             )
         return self
 
@@ -219,11 +257,21 @@ class Protocol(_Strict):
                     f"scan names {name!r}, which a {self.waveform.kind} waveform does not have; "
                     f"it has {', '.join(sorted(known - {'kind'}))}"
                 )
+        if math.prod(map(len, self.scan.values())) > WAVEFORMS_LIMIT:
+            raise ValueError(f"scan holds more than {WAVEFORMS_LIMIT} waveforms; thin it out")
         out: dict[str, Waveform] = {}
         for values in itertools.product(*self.scan.values()):
             chosen = dict(zip(self.scan, values, strict=True))
             label = ",".join(f"{name}={value:g}" for name, value in chosen.items())
-            out[label] = type(self.waveform)(**{**self.waveform.model_dump(), **chosen})
+            if label in out:
+                raise ValueError(
+                    f"scan has two waveforms that are both called {label}; drop one or set them "
+                    "further apart"
+                )
+            try:
+                out[label] = type(self.waveform)(**{**self.waveform.model_dump(), **chosen})
+            except ValidationError as error:
+                raise ValueError(f"scan at {label}: {_in_words(error)}") from None
         return out
 
 
@@ -281,12 +329,12 @@ class Profile(_Strict):
     ``system`` has been changed from it, by a sibling or an override.
     """
 
-    name: str
+    name: FileName
     description: str = ""
     system: SystemSpec
     run: RunSpec
     reference_length_x_nm: Annotated[float, Field(gt=0, le=100)] = 8.0
-    protocols: dict[str, Protocol]
+    protocols: dict[FileName, Protocol]
     windows: Windows | None = None
     control: tuple[str, ...] = ()
     charge_sets: tuple[str, ...] = ()
@@ -461,18 +509,7 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
     SpecError
         Naming each wrong parameter, its value, and what is allowed.
     """
-    path = _profile_files().get(name, Path(name))
-    if not path.is_file():
-        raise SpecError(
-            f"profile {name!r} is not known; use one of {', '.join(profile_names())}, "
-            "or the path of a YAML file"
-        )
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"profile file {path} is not readable as YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise SpecError(f"profile file {path} must hold a mapping, not {type(data).__name__}")
+    data = read_yaml(_profile_files().get(name) or _given_profile(name), "profile file")
     own = copy.deepcopy(data.get("system"))
     for dotted, value in (overrides or {}).items():
         if value is None:
@@ -484,10 +521,48 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
         if not isinstance(target, dict):
             raise SpecError(f"override {dotted!r} does not name a parameter of a profile")
         target[last] = value
-    data.setdefault("name", path.stem)
+    data.setdefault("name", Path(name).stem)
     if data.get("system") != own:
         data.setdefault("own_system", own)
     return validated(Profile, data, f"profile {name!r}")
+
+
+def _given_profile(name: str) -> Path:
+    """The file that a profile's name is the path of."""
+    try:
+        if Path(name).is_file():
+            return Path(name)
+    except (OSError, ValueError):  # no file system has such a name
+        pass
+    raise SpecError(
+        f"profile {reprlib.repr(name)} is not known; use one of {', '.join(profile_names())}, "
+        "or the path of a YAML file"
+    )
+
+
+def read_yaml(path: Path, what: str) -> dict[str, Any]:
+    """A mapping of plain data from a YAML file; nothing in it is executed.
+
+    Raises
+    ------
+    SpecError
+        If the file is not readable as that; the message begins with ``what``.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{what} {path} cannot be read: {error}") from error
+    except RecursionError:
+        raise SpecError(f"{what} {path} is nested too deeply") from None
+    except (
+        yaml.YAMLError,
+        # Text that is not UTF-8, and what PyYAML lets through of tags like !!int x.
+        *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
+    ) as error:
+        raise SpecError(f"{what} {path} is not readable as YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise SpecError(f"{what} {path} must hold a mapping, not {type(data).__name__}")
+    return data
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -498,7 +573,16 @@ def validated(model: type[Model], data: Mapping[str, Any], what: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise SpecError(f"{what}: " + "; ".join(_plain(e) for e in error.errors())) from None
+        raise SpecError(f"{what}: {_in_words(error)}") from None
+    except RecursionError:
+        raise SpecError(f"{what} refers to itself or is nested too deeply") from None
+
+
+def _in_words(error: ValidationError) -> str:
+    """A pydantic report in plain words, cut where it would go on and on."""
+    found = error.errors(include_url=False)
+    words = [_plain(e) for e in found[:20]]
+    return "; ".join([*words, *([f"and {len(found) - 20} more"] if len(found) > 20 else [])])
 
 
 def _plain(error: Any) -> str:
@@ -511,7 +595,8 @@ def _plain(error: Any) -> str:
     if error["type"] == "missing":
         return f"{where} is missing; add it"
     if error["type"] == "value_error":
-        return f"{where}: {message}" if where else message
+        given = f" = {reprlib.repr(value)}" if isinstance(value, str) else ""
+        return f"{where}{given}: {message}" if where else message
     hint = ""
     field = re.search(r"_V_per_nm(\.\d+)?$", where)
     if field and isinstance(value, int | float) and math.isfinite(value):
@@ -519,4 +604,4 @@ def _plain(error: Any) -> str:
             f" (allowed: -{FIELD_LIMIT_V_PER_NM:g} to {FIELD_LIMIT_V_PER_NM:g} V/nm; "
             "1 V/nm = 1000 mV/nm = 1000 MV/m)"
         )
-    return f"{where} = {value!r}: {message[0].lower()}{message[1:]}{hint}"
+    return f"{where} = {reprlib.repr(value)}: {message[0].lower()}{message[1:]}{hint}"

@@ -1,6 +1,5 @@
 """Kills, stops, damage, a full disk, a second process: the same call finishes the work."""
 
-import json
 import os
 import random
 import signal
@@ -198,9 +197,8 @@ def test_a_segment_that_ends_elsewhere_makes_its_followers_stale(
 ) -> None:
     runs("elsewhere")
     first, *_ = run_protocol(pair, "pair", progress=False, workers=2)
-    manifest = json.loads((first.path[0] / "manifest.json").read_text())
-    manifest["state"] = "of another machine"
-    (first.path[0] / "manifest.json").write_text(json.dumps(manifest))
+    manifest = segments.read_manifest(first.path[0]) | {"state": "of another machine"}
+    segments._write_json(first.path[0] / "manifest.json", manifest)
     before = {p: p.stat().st_mtime for p in first.path}
     (first.path[0] / "series.nc").unlink()
     again, *_ = run_protocol(pair, "pair", progress=False, workers=2)

@@ -1,15 +1,28 @@
 """Waveforms as segments, and what GROMACS is told of them."""
 
 import math
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from damage import injuries
 from janus_pore.drive import field
+from janus_pore.drive.segments import pieces
 from janus_pore.errors import SpecError
-from janus_pore.spec import Constant, GaussianPulse, PulseTrain, Sampled, Sine, Step
+from janus_pore.spec import (
+    Constant,
+    GaussianPulse,
+    PulseTrain,
+    RunSpec,
+    Sampled,
+    Sine,
+    Step,
+    Waveform,
+)
 
 
 def gromacs_field(options: str, t_ps: np.ndarray) -> np.ndarray:
@@ -101,6 +114,80 @@ def test_sampled_steps_keep_the_impulse_and_the_stated_error(
     assert off <= stated + 2e-4  # field_at looks 1e-6 ps ahead
     # The bound is reached as t nears the worst edge.
     assert off >= stated - 10 * times[-1] / 2000 / 0.1
+
+
+FIELDS = st.floats(-5, 5)
+DURATIONS = st.integers(1, 2000).map(lambda n: n * 0.05)
+"""Whole numbers of 25 steps of 2 fs."""
+WAVEFORMS = st.one_of(
+    st.builds(Constant, field_V_per_nm=FIELDS, duration_ps=DURATIONS),
+    st.builds(
+        Sine, amplitude_V_per_nm=FIELDS, frequency_GHz=st.floats(0.1, 50),
+        phase_deg=st.floats(-360, 360), cycles=st.floats(0.1, 5),
+    ),
+    st.builds(Step, from_V_per_nm=FIELDS, from_ps=DURATIONS, to_V_per_nm=FIELDS, to_ps=DURATIONS),
+    st.builds(
+        PulseTrain, prepare_V_per_nm=FIELDS, prepare_ps=DURATIONS, pulse_V_per_nm=FIELDS,
+        width_ps=DURATIONS, delay_V_per_nm=FIELDS, delay_ps=DURATIONS, pulses=st.integers(1, 6),
+    ),
+    st.builds(
+        GaussianPulse, peak_V_per_nm=FIELDS, centre_ps=st.floats(0, 100),
+        width_ps=st.floats(1, 50), duration_ps=DURATIONS,
+    ),
+)  # fmt: skip
+
+
+def impulse(wave: Waveform) -> float:
+    """The integral of E(t), V/nm ps, from the waveform's definition."""
+    match wave:
+        case Constant():
+            return wave.field_V_per_nm * wave.duration_ps
+        case Sine():
+            turn, begin = 2e-3 * math.pi * wave.frequency_GHz, math.radians(wave.phase_deg)
+            end = begin + 2 * math.pi * wave.cycles
+            return wave.amplitude_V_per_nm / turn * (math.cos(begin) - math.cos(end))
+        case Step():
+            return wave.from_V_per_nm * wave.from_ps + wave.to_V_per_nm * wave.to_ps
+        case PulseTrain():
+            return (
+                wave.prepare_V_per_nm * wave.prepare_ps
+                + wave.pulses * wave.pulse_V_per_nm * wave.width_ps
+                + (wave.pulses - 1) * wave.delay_V_per_nm * wave.delay_ps
+            )
+        case GaussianPulse():
+            wide = math.sqrt(2) * wave.width_ps
+            ends = (-wave.centre_ps / wide, (wave.duration_ps - wave.centre_ps) / wide)
+            area = math.sqrt(math.pi) / 2 * (math.erf(ends[1]) - math.erf(ends[0]))
+            return wave.peak_V_per_nm * wide * area
+    raise AssertionError(wave)
+
+
+@given(WAVEFORMS)
+def test_what_gromacs_is_given_has_the_impulse_of_the_waveform(wave: Waveform) -> None:
+    run = RunSpec(dt_fs=2.0)
+    carried, at_ps = 0.0, 0.0
+    for E0, omega, t0, sigma, steps in pieces(wave, run):
+        t = at_ps + steps * 0.002 * np.linspace(0, 1, 20_001)
+        shape = field.FieldSegment(steps * 0.002, E0, omega, t0 - at_ps, sigma)
+        carried += np.trapezoid(shape.at(t - at_ps), t)
+        at_ps += steps * 0.002
+    assert at_ps == pytest.approx(field.duration_ps(wave), abs=0.0501)
+    # A sine ends on the nearest multiple of 25 steps.
+    strongest = max(abs(v) for n, v in wave.model_dump().items() if n.endswith("_V_per_nm"))
+    cut = 0.0501 * strongest if isinstance(wave, Sine) else 0.0
+    assert carried == pytest.approx(impulse(wave), rel=1e-4, abs=1e-5 * strongest * at_ps + cut)
+
+
+@given(injuries(b"# ps V/nm\n0 0\n1.0, 0.5  # up\n\n3;0.5\n4\t-0.5\n"))
+def test_a_damaged_waveform_file_is_read_or_refused(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "wave.txt"
+        path.write_bytes(content)
+        try:
+            wave = field.read_sampled(path)
+        except SpecError:
+            return
+        assert field.duration_ps(wave) == pytest.approx(wave.times_ps[-1])
 
 
 def test_sampling_error_falls_with_the_step() -> None:

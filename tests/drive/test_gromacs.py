@@ -1,13 +1,18 @@
 """Finding GROMACS, its options, its errors, its hardware; mostly without running it."""
 
 import itertools
+import math
 import re
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given
 
-from janus_pore.drive import gromacs
-from janus_pore.drive.gromacs import Gmx, Layout
+from damage import injuries
+from janus_pore.drive import gromacs, segments, workers
+from janus_pore.drive.gromacs import Gmx, Layout, Stop
 from janus_pore.errors import GromacsError
 from janus_pore.spec import RunSpec, SystemSpec
 
@@ -113,6 +118,43 @@ def test_hardware_is_read_from_the_log() -> None:
     on_cpu = gromacs.hardware_used(re.sub(r".*GPU.*\n", "", GPU_LOG))
     assert on_cpu["on_gpu"] == []
     assert on_cpu["gpus_seen"] == 0
+
+
+@given(injuries(GPU_LOG.encode()))
+def test_a_damaged_log_is_no_obstacle(content: bytes) -> None:
+    used = gromacs.hardware_used(content.decode(errors="replace"))
+    assert all(x is None or math.isfinite(x) for x in (used["wall_s"], used["ns_per_day"]))
+    segments.key(used)  # a manifest can hold it
+
+
+@pytest.mark.parametrize("returned", [0, 1, 143, -signal.SIGTERM])
+def test_an_mdrun_that_ends_after_a_stop_was_requested_has_not_failed(
+    tmp_path: Path, returned: int
+) -> None:
+    """In its first moments, while it starts MPI say, a signal ends it in any way."""
+
+    def ends(_: Sequence[str], cwd: Path, __: Stop, ___: Sequence[int]) -> int:
+        (cwd / "md.out").write_bytes(b"")
+        return returned
+
+    stop = Stop()
+    with pytest.raises(GromacsError, match="Repeat with"):
+        gromacs.mdrun(built(), [], cwd=tmp_path, stop=stop, last_step=100, runner=ends)
+    stop.request("signal SIGTERM")
+    assert not gromacs.mdrun(built(), [], cwd=tmp_path, stop=stop, last_step=100, runner=ends)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"[{}]", b"null", b"[[", b"\xff"])
+def test_a_damaged_calibration_counts_as_none(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "calibration.json"
+    assert workers._measured(file) == []
+    layout = Layout(2, 1, 0, 100.0, 0.25)
+    file.write_bytes(workers._LAYOUTS.dump_json([layout]))
+    assert workers._measured(file) == [layout]
+    file.write_bytes(workers._LAYOUTS.dump_json([Layout(0, 1, 0, 100.0, 0.25)]))
+    assert workers._measured(file) == []
+    file.write_bytes(content)
+    assert workers._measured(file) == []
 
 
 def test_a_gpu_that_the_build_cannot_use_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy.spatial import cKDTree
 
 from .. import paths
 from ..errors import BuildError, SpecError
-from ..spec import SystemSpec, key, validated
+from ..spec import SystemSpec, Word, key, read_yaml, validated
 
 if TYPE_CHECKING:
     from .membrane import Membrane
@@ -79,7 +78,7 @@ class ChargeSet(_Strict):
     """
 
     lattice: str
-    elements: dict[Site, str]
+    elements: dict[Site, Word]
     charges_e: dict[Site, Charge]
     exclusion_radius_nm: Length
     source: str
@@ -139,7 +138,7 @@ class Springs(_Strict):
 class Water(_Strict):
     """A rigid three-site water model."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[\w/() -]{1,40}$")]
     oxygen: Particle
     hydrogen: Particle
     bond_OH_nm: Length
@@ -175,7 +174,7 @@ class ForceField(_Strict):
     """Everything in ``data/forcefield.yaml``."""
 
     lattices: dict[str, LatticeParameters]
-    charge_sets: dict[str, ChargeSet]
+    charge_sets: dict[Word, ChargeSet]
     membrane_lj: MembraneLennardJones
     masses_u: dict[str, Mass]
     water: Water
@@ -262,12 +261,7 @@ def load_forcefield(path: Path | None = None) -> ForceField:
         Naming each parameter that is missing, unknown or out of range.
     """
     path = path or paths.data_dir() / "forcefield.yaml"
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SpecError(f"force field {path} cannot be read: {error}") from error
-    if not isinstance(data, dict):
-        raise SpecError(f"force field {path} must hold a mapping, not {type(data).__name__}")
+    data = read_yaml(path, "force field")
     return validated(ForceField, data, f"force field {path.name}")
 
 

@@ -6,16 +6,15 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..build.system import BuiltSystem, build_system, open_system, system_dir
 from ..errors import MeasureError, MissingInputError, RunError
 from ..spec import Constant, Profile, Protocol, RunSpec, SystemSpec, Waveform
 from . import gromacs, segments, through_gmxapi
-from .field import FloatArray
+from .field import FieldSegment, FloatArray
 from .segments import Engine, Segment
 from .workers import calibrate, execute, layout_for, stopping
 
@@ -469,15 +468,15 @@ def engine_for(profile: Profile, built: BuiltSystem, keep_trajectory: bool) -> E
 
     def reduce(segment: Segment, xtc: Path, target: Path, times_ps: tuple[float, float]) -> None:
         # The one place where this storey looks down: what a segment keeps is the series.
-        from ..measure import series, trajectory
+        from ..measure import apart, series
 
         begin, end = times_ps
         so_far = [series.read(target)] if target.exists() else []
         if so_far and so_far[0].time.values[-1] > end - segment.dt_ps / 2:
             return  # stopped between writing the series and deleting the trajectory
-        dataset = trajectory.reduce_trajectory(
+        dataset = apart.reduce_trajectory(
             xtc, built.manifest, run=profile.run, start_ps=begin, duration_ps=end - begin,
-            field=lambda t: segment.field.at(t - segment.start_ps),
+            field=partial(_field, segment.field, segment.start_ps),
         )  # fmt: skip
         dataset.attrs |= {
             "segment_key": segment.key,
@@ -494,6 +493,11 @@ def engine_for(profile: Profile, built: BuiltSystem, keep_trajectory: bool) -> E
             raise RunError(str(error)) from error
 
     return Engine(built, profile.run, gmx, reduce, keep_trajectory=keep_trajectory)
+
+
+def _field(applied: FieldSegment, start_ps: float, t_ps: FloatArray) -> FloatArray:
+    """Field of a segment at times since time 0."""
+    return applied.at(t_ps - start_ps)
 
 
 # --- finding ----------------------------------------------------------------------------
@@ -583,8 +587,13 @@ def thermodynamics(record: RunRecord) -> dict[str, FloatArray]:
     dict of str to numpy.ndarray
         ``time_ps``, ``temperature_K``, ``potential_kJ_per_mol``, ``kinetic_kJ_per_mol``
         and ``conserved_kJ_per_mol``, each (n,).
+
+    Raises
+    ------
+    MeasureError
+        If a file is damaged.
     """
-    tables = [np.load(directory / "energies.npy") for directory in record.path]
+    tables = [segments.load_energies(directory / "energies.npy") for directory in record.path]
     table = segments.by_time(tables)
     names = ("time_ps", "potential_kJ_per_mol", "kinetic_kJ_per_mol", "conserved_kJ_per_mol",
              "temperature_K")  # fmt: skip

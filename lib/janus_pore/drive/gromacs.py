@@ -33,6 +33,7 @@ STRIDE = 25
 on multiples of it, so both fall on the same steps whether a run is cut into segments or
 not; with ``-reprod`` the pieces then repeat the whole bit for bit."""
 
+_NUMBER = r"\d{1,12}(?:\.\d{1,12})?"
 _GPU_LINES = {
     "non-bonded": "short-ranged interactions on the GPU",
     "PME": "PME tasks will do all aspects on the GPU",
@@ -458,11 +459,9 @@ def mdrun(
     out = cwd / "md.out"
     log = latest_log(cwd)
     log_text = log.read_text(errors="replace") if log else ""
-    # Stopped by a signal, mdrun ends in order and yet with status 1; in its first moments
-    # it does not know the signal yet.
-    stopped = stop.reason is not None and (
-        "Finished mdrun" in log_text or returned == -signal.SIGTERM
-    )
+    # Stopped by a signal, mdrun may end in order and yet with status 1, or, in its first
+    # moments, in any way. A failure of its own would show again in the next run.
+    stopped = stop.reason is not None
     if returned and not stopped:
         raise GromacsError(
             failure(command, cwd, returned, out.read_text(errors="replace"), log_text)
@@ -668,17 +667,17 @@ def hardware_used(log_text: str) -> Used:
         found = last(pattern)
         return float(found) if found else None
 
-    ranks = last(r"^Using (\d+) MPI (?:thread|process)")
-    threads = last(r"^Using (\d+) OpenMP thread")
+    ranks = last(r"^Using (\d{1,9}) MPI (?:thread|process)")
+    threads = last(r"^Using (\d{1,9}) OpenMP thread")
     return Used(
         cpu=last(r"^\s+Brand:\s+(.+?)\s*$"),
         simd=last(r"^SIMD instructions:\s*(\S+)"),
         ranks=int(ranks) if ranks else None,
         threads=int(threads) if threads else None,
-        gpus_seen=int(last(r"^\s*Number of GPUs detected:\s*(\d+)") or 0),
+        gpus_seen=int(last(r"^\s*Number of GPUs detected:\s*(\d{1,9})\s*$") or 0),
         on_gpu=[name for name, line in _GPU_LINES.items() if line in log_text],
-        wall_s=number(r"^\s+Time:\s+\S+\s+(\S+)"),
-        ns_per_day=number(r"^Performance:\s+(\S+)"),
+        wall_s=number(rf"^\s+Time:\s+\S+\s+({_NUMBER})\s"),
+        ns_per_day=number(rf"^Performance:\s+({_NUMBER})\s"),
     )
 
 

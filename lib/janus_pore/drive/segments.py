@@ -29,12 +29,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import __version__, paths
 from ..build.system import BuiltSystem
@@ -60,6 +62,9 @@ HELD = "Held"
 MDRUN = ("-s", "segment.tpr", "-deffnm", "md", "-cpo", "state.cpt", "-noappend",
          "-nstlist", str(gromacs.STRIDE), "-v", "-stepout", "500")  # fmt: skip
 """What every mdrun of a segment is told; without ``-nstlist`` it would choose its own."""
+
+_CHECKSUMMED = ("state.cpt", "series.nc", "energies.npy")
+"""Kept files whose content is compared with a checksum before it is used."""
 
 CHECKPOINT_MIN = 5.0
 """Minutes between mdrun's own checkpoints: what a killed run can lose."""
@@ -369,9 +374,11 @@ def known_segments(directory: Path, *, frame_steps: int, stamp: str) -> dict[str
     from other system files (``stamp``, see :func:`reduction_stamp`).
     """
     out: dict[str, dict[str, Any]] = {}
-    if not directory.is_dir():
-        return out
-    for path in sorted(directory.iterdir()):
+    try:
+        paths_there = sorted(directory.iterdir()) if directory.is_dir() else []
+    except OSError as error:
+        raise RunError(f"{directory} cannot be read: {error.strerror or error}") from error
+    for path in paths_there:
         if path.name.startswith(".") or not path.is_dir():
             continue
         try:
@@ -414,8 +421,37 @@ def unfitness(system: BuiltSystem, run: RunSpec, segment: Segment) -> str | None
     return unfit(manifest, segment.frame_steps, reduction_stamp(system, run))
 
 
+class _File(BaseModel):
+    """A kept file in a manifest; ``sha256`` where its content is compared with it."""
+
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: str | None = None
+
+
+class _Manifest(BaseModel):
+    """What is read in a segment's manifest without looking whether it is there."""
+
+    model_config = ConfigDict(strict=True)
+
+    key: str
+    kind_of_run: Kind
+    root: str
+    parent: str | None
+    state: str
+    stamp: str
+    start_step: int
+    end_step: int
+    frame_steps: int
+    frame_ps: float
+    duration_ps: float
+    field: dict[str, float]
+    files: dict[Annotated[str, Field(pattern=r"^\w[\w.-]*$")], _File]
+
+
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """A segment's manifest, after checking that its files are there with their sizes.
+    """A segment's manifest, after checking that its files are there and whole.
+
+    The checkpoint is compared in size alone; see :func:`check_state`.
 
     Raises
     ------
@@ -423,20 +459,29 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         If the segment is damaged.
     """
     try:
-        manifest: dict[str, Any] = json.loads((directory / "manifest.json").read_text("utf-8"))
-        files = manifest["files"]
-        for name, about in files.items():
+        manifest = json.loads((directory / "manifest.json").read_text("utf-8"))
+        if not _unchanged(manifest):
+            raise RunError(f"segment {directory} is damaged: manifest.json was changed")
+        checked = _Manifest.model_validate(manifest)
+        for name, about in checked.files.items():
             found = (directory / name).stat().st_size
-            if found != about["bytes"]:
+            if found != about.bytes:
                 raise RunError(
                     f"segment {directory} is damaged: {name} has {found} bytes and its manifest "
-                    f"says {about['bytes']}"
+                    f"says {about.bytes}"
                 )
-        if manifest["key"] != directory.name:
-            raise RunError(f"segment {directory} holds the manifest of {manifest['key']}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"segment {directory} is damaged: {error!r}") from error
-    return manifest
+            if about.sha256 and name != "state.cpt" and _sha256(directory / name) != about.sha256:
+                raise RunError(
+                    f"segment {directory} is damaged: {name} does not match its checksum"
+                )
+        if checked.key != directory.name:
+            raise RunError(f"segment {directory} holds the manifest of {checked.key}")
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, e["loc"])) or "all of it" for e in error.errors()[:5])
+        raise RunError(f"segment {directory} is damaged: manifest.json, {wrong}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"segment {directory} is damaged: {str(error)[:200]}") from error
+    return dict(manifest)
 
 
 def check_state(directory: Path, manifest: Mapping[str, Any]) -> None:
@@ -447,7 +492,8 @@ def check_state(directory: Path, manifest: Mapping[str, Any]) -> None:
     RunError
         If it is damaged.
     """
-    if _sha256(directory / "state.cpt") != manifest["files"]["state.cpt"]["sha256"]:
+    about = manifest["files"].get("state.cpt", {})
+    if _sha256(directory / "state.cpt") != about.get("sha256"):
         raise RunError(f"segment {directory} is damaged: state.cpt does not match its checksum")
 
 
@@ -457,6 +503,12 @@ def reduction_stamp(system: BuiltSystem, run: RunSpec) -> str:
 
 
 def _sha256(path: Path) -> str:
+    about = path.stat()
+    return _sha256_of(path, about.st_ino, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=1 << 16)
+def _sha256_of(path: Path, *_: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -574,16 +626,21 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
     segment, partial = held.segment, held.segment.partial
     options = segment_options(engine, segment)
     plan = {"mdp": options, "parent": segment.parent.key if segment.parent else None}
-    if _read_json(partial / "plan.json") != plan:
+    if _read_json(partial / "plan.json") != plan | _inputs(partial):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         if segment.parent is not None:
             _link_state(segment.parent, partial / "start.cpt")
         _run_input(engine, segment, options)
-        _write_json(partial / "plan.json", plan)
-    if (partial / "done.json").exists():
+        _write_json(partial / "plan.json", plan | _inputs(partial))
+    if _read_json(partial / "done.json"):
         return True
-    ran = _read_json(partial / "ran.json") or dict(_NOTHING_RAN)
+    ran = _read_json(partial / "ran.json")
+    if ran is None:
+        if any(path for name in _SET_ASIDE for path in partial.glob(name)):
+            engine.say(f"{partial / 'ran.json'} is damaged; the segment begins again")
+            _start_over(partial)
+        ran = dict(_NOTHING_RAN)
     checkpoint, step = _valid_checkpoint(engine, segment, ran["reached"])
     if checkpoint is None:
         _start_over(partial)
@@ -628,6 +685,18 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
         reducing.finish()
     _write_json(partial / "done.json", ran)
     return True
+
+
+_SET_ASIDE = ("moving-*", "chunk-*", "series.nc")
+"""What says that some of a segment's trajectory is no longer where mdrun wrote it."""
+
+
+def _inputs(partial: Path) -> dict[str, str | None]:
+    """Checksums of what a segment's dynamics begins from."""
+    return {
+        name: _sha256(partial / name) if (partial / name).exists() else None
+        for name in ("segment.tpr", "start.cpt")
+    }
 
 
 _NOTHING_RAN = {"reached": None, "aside": None, "wall_s": 0.0, "used": None}
@@ -717,7 +786,7 @@ def _discarding(partial: Path) -> Iterator[None]:
 def _minimise_and_relax(engine: Engine, held: Claim, flags: list[str]) -> bool:
     """Steepest descent, then v-rescale from Maxwell velocities: seconds, never resumed."""
     segment, partial = held.segment, held.segment.partial
-    if (partial / "done.json").exists():
+    if _read_json(partial / "done.json"):
         return True
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -803,15 +872,20 @@ def _run_input(engine: Engine, segment: Segment, options: Mapping[str, str]) -> 
         gromacs.grompp(engine.gmx, options, tpr=target, state=partial / "start.cpt", **inputs)
         return
     shelf = system_runs(built) / "tpr"
-    shared = shelf / f"{key(options, built.manifest['files'], engine.gmx.version)}.tpr"
-    if shared.exists():
-        _link(shared, target)
-        return
+    name = key(options, built.manifest["files"], engine.gmx.version)
+    for shared in shelf.glob(f"{name}-*.tpr"):
+        with contextlib.suppress(FileNotFoundError):  # another process found it damaged
+            _link(shared, target)
+            if shared.stem.endswith(_sha256(target)[:16]):
+                return
+            engine.say(f"run input {shared} is damaged; it is made again")
+            target.unlink()
+            shared.unlink()
     gromacs.grompp(engine.gmx, options, tpr=target, **inputs)
     shelf.mkdir(exist_ok=True)
     # Never replaced once it is there: another replica may be linking to it.
     with contextlib.suppress(FileExistsError):
-        _link(target, shared)
+        _link(target, shelf / f"{name}-{_sha256(target)[:16]}.tpr")
 
 
 def _link_state(parent: Segment, target: Path) -> None:
@@ -915,7 +989,9 @@ def _finish(engine: Engine, segment: Segment) -> None:
     manifest = segment_manifest(engine, segment, done)
     manifest["state"] = fingerprint(engine.gmx, partial / "state.cpt")
     manifest["files"] = {path.name: {"bytes": path.stat().st_size} for path in kept}
-    manifest["files"]["state.cpt"]["sha256"] = _sha256(partial / "state.cpt")
+    for path in kept:
+        if path.name in _CHECKSUMMED:
+            manifest["files"][path.name]["sha256"] = _sha256(path)
     # Without its plan a directory is not continued from, should this end half-way.
     (partial / "plan.json").unlink(missing_ok=True)
     for path in partial.iterdir():
@@ -925,11 +1001,21 @@ def _finish(engine: Engine, segment: Segment) -> None:
             path.unlink()
     _write_json(partial / "manifest.json", manifest)
     if segment.dir.is_dir():
-        before = _read_json(segment.dir / "manifest.json") or {}
-        if before.get("state") != manifest["state"]:
+        if _state_before(engine, segment) != manifest["state"]:
             _set_descendants_aside(engine, segment)
         _discard(segment.dir)
     partial.rename(segment.dir)
+
+
+def _state_before(engine: Engine, segment: Segment) -> str | None:
+    """Fingerprint of the state that a segment, now made again, ended in before."""
+    before = _read_json(segment.dir / "manifest.json")
+    if before is not None:
+        return str(before.get("state"))
+    try:
+        return fingerprint(engine.gmx, segment.dir / "state.cpt")
+    except GromacsError:
+        return None
 
 
 def _set_descendants_aside(engine: Engine, segment: Segment) -> None:
@@ -938,7 +1024,7 @@ def _set_descendants_aside(engine: Engine, segment: Segment) -> None:
     parents = {
         path.parent: manifest.get("parent")
         for path in system_runs(engine.system).glob("*/*/manifest.json")
-        if isinstance(manifest := _read_json(path), dict)
+        if (manifest := _read_json(path)) is not None
     }
     while found := [d for d, parent in parents.items() if parent in chain and d.name not in chain]:
         chain |= {d.name for d in found}
@@ -970,7 +1056,7 @@ def _reduce_chunk(
     xtc = _join(engine, sorted(folder.glob("md.part*.xtc")))
     engine.reduce(segment, xtc, segment.partial / "series.nc", times_ps)
     energies = segment.partial / "energies.npy"
-    rows = [np.load(energies)] if energies.exists() else []
+    rows = [load_energies(energies)] if energies.exists() else []
     *cut_short, last = sorted(folder.glob("md.part*.edr"))
     for edr in cut_short:  # a killed mdrun may have left no whole frame
         with contextlib.suppress(GromacsError):
@@ -1016,6 +1102,23 @@ def read_energies(gmx: gromacs.Gmx, edr: Path) -> FloatArray:
         stdin="\n".join(ENERGY_TERMS) + "\n\n",
     )  # fmt: skip
     table: FloatArray = np.loadtxt(out, ndmin=2)
+    return table
+
+
+def load_energies(path: Path) -> FloatArray:
+    """A segment's ``energies.npy``, as :func:`read_energies` returned it.
+
+    Raises
+    ------
+    MeasureError
+        If it is damaged.
+    """
+    try:
+        table: FloatArray = np.load(path)
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise MeasureError(f"{path} cannot be read: {error}; run its segment again") from error
+    if np.ndim(table) != 2 or table.shape[1] != 1 + len(ENERGY_TERMS):
+        raise MeasureError(f"{path} is no table of energies; run its segment again")
     return table
 
 
@@ -1104,15 +1207,31 @@ def git_commit() -> str | None:
     return commit + ("+" if changed else "")
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """What :func:`_write_json` wrote; None if it is not there or was changed."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
+    return data if _unchanged(data) else None
 
 
-def _write_json(path: Path, data: Any) -> None:
-    _write_bytes(path, (json.dumps(data, indent=1) + "\n").encode())
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    checked = {**data, "checksum": key(data)}
+    _write_bytes(path, (json.dumps(checked, indent=1) + "\n").encode())
+
+
+def _unchanged(data: Any) -> bool:
+    """Whether data is a mapping that matches its checksum, which is taken out of it.
+
+    Manifests of the first version have none.
+    """
+    if not isinstance(data, dict):
+        return False
+    try:
+        return bool(data.pop("checksum", None) in (None, key(data)))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _write_bytes(path: Path, data: bytes) -> None:

@@ -65,8 +65,11 @@ class Servers:
                 self._give_back(process, connection)
                 return None
             sign(keep_open, process.pid)
-            socket.send_fds(connection, [job], list(keep_open))
-            answer = connection.recv(_MESSAGE_BYTES)
+            try:
+                socket.send_fds(connection, [job], list(keep_open))
+                answer = connection.recv(_MESSAGE_BYTES)
+            except ConnectionError:  # it was killed before it had read its job
+                answer = b""
         _collect(cwd)
         if not answer:
             connection.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
+import os
 import platform
 import signal
 import sys
@@ -13,10 +13,10 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
 from .. import paths
@@ -57,9 +57,8 @@ def calibrate(engine: Engine, start: Segment, *, again: bool = False) -> list[gr
     result lies in the user's cache; ``again`` measures anew.
     """
     file = _calibration_file(engine)
-    if not again:
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            return [gromacs.Layout(**x) for x in json.loads(file.read_text(encoding="utf-8"))]
+    if not again and (found := _measured(file)):
+        return found
     atoms = max(stop for _, stop in engine.system.manifest["atoms"].values())
     built = engine.system
     options = {
@@ -90,8 +89,22 @@ def calibrate(engine: Engine, start: Segment, *, again: bool = False) -> list[gr
         raise problem
     if engine.stop.reason is None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps([asdict(x) for x in measured], indent=1), encoding="utf-8")
+        temporary = file.with_name(f".{file.name}-{os.getpid()}")
+        temporary.write_bytes(_LAYOUTS.dump_json(measured, indent=1))
+        temporary.replace(file)
     return measured
+
+
+_LAYOUTS = TypeAdapter(list[gromacs.Layout])
+
+
+def _measured(file: Path) -> list[gromacs.Layout]:
+    """What a calibration found before; nothing if there is none or its file is damaged."""
+    try:
+        found = _LAYOUTS.validate_json(file.read_bytes(), strict=True)
+    except (OSError, ValidationError):
+        return []
+    return found if all(x.workers > 0 and x.threads > 0 and x.gpus >= 0 for x in found) else []
 
 
 def _calibration_file(engine: Engine) -> Path:

@@ -343,6 +343,8 @@ def _encoding(name: str, variable: xr.DataArray) -> dict[str, Any]:
     encoding: dict[str, Any] = {"dtype": dtype}
     if name in _UNIT_STORED:
         encoding |= {"scale_factor": unit, "_FillValue": np.iinfo(dtype).min}
+    if not variable.size:  # no ions; for netCDF a dimension that may grow
+        return encoding
     if variable.size * np.dtype(dtype).itemsize < _SMALLEST_COMPRESSED_BYTES:
         return encoding | {"contiguous": True}
     chunks = [min(n, _FRAMES_PER_CHUNK) for n in variable.shape]

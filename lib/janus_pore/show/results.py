@@ -7,7 +7,6 @@ reference box: applied field divided by :attr:`janus_pore.spec.Profile.field_sca
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from ..build.system import (
     bulk_density,
 )
 from ..drive.ensemble import RunRecord, thermodynamics
+from ..drive.segments import read_manifest
 from ..errors import MissingInputError
 from ..measure import current, series
 from ..measure.statistics import FEWEST_UNITS, Estimate
@@ -153,7 +153,7 @@ class Effort(NamedTuple):
 
 def effort(segments: Iterable[Path]) -> Effort:
     """Nanoseconds, time and hardware of segments, from their manifests."""
-    manifests = [json.loads((s / "manifest.json").read_text("utf-8")) for s in segments]
+    manifests = [read_manifest(s) for s in segments]
     md_ns = sum(m["duration_ps"] for m in manifests) / 1000
     wall_s = sum(m["wall_s"] or 0.0 for m in manifests)
     used = {

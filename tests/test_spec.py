@@ -1,0 +1,157 @@
+"""Parameters and their files: what is accepted, what is refused, and in which words."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from damage import injuries, plain_data
+from janus_pore import paths, spec
+from janus_pore.build.forcefield import load_forcefield
+from janus_pore.build.system import system_dir
+from janus_pore.errors import SpecError
+from janus_pore.spec import Profile, Protocol, Sampled, SystemSpec, load_profile, validated
+
+TINY = (paths.data_dir() / "profiles" / "tiny.yaml").read_bytes()
+FORCE_FIELD = (paths.data_dir() / "forcefield.yaml").read_bytes()
+
+
+def read(content: bytes, reader: Any, name: str = "some.yaml") -> Any:
+    """What a reader makes of a file's content; None if it refuses it in plain words."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(content)
+        found, refused = None, ""
+        try:
+            found = reader(path)
+        except SpecError as error:
+            refused = str(error)
+        assert "pydantic.dev" not in refused
+        assert len(refused) < 20_000
+        assert path.read_bytes() == content
+        assert [p.name for p in Path(folder).iterdir()] == [name]
+        return found
+
+
+def profile(path: Path) -> Profile:
+    return load_profile(str(path))
+
+
+@pytest.mark.parametrize("name", ["tiny", "demo", "reduced", "paper"])
+def test_shipped_profiles_survive_a_round_trip(name: str) -> None:
+    original = load_profile(name)
+    again = read(json.dumps(original.model_dump(mode="json")).encode(), profile)
+    assert again == original
+    assert spec.key(again) == spec.key(original)
+
+
+@given(content=injuries(TINY))
+@settings(max_examples=40, deadline=None)
+@example(content=b"[" * 10_000)
+@example(content=b"&a {name: *a}")
+@example(content=b"a: !!int x")
+@example(content=b"a: !!timestamp x")
+@example(content=b"a: !!bool x")
+@example(content=b"a: !!int ''")
+@example(content=b"name: 2001-99-99")
+@example(content=b"\xff\xfe")
+@example(content=b"- list")
+def test_a_damaged_profile_is_read_or_refused_in_plain_words(content: bytes) -> None:
+    found = read(content, profile)
+    assert found is None or isinstance(found, Profile)
+
+
+@given(content=injuries(FORCE_FIELD))
+@settings(max_examples=25, deadline=None)
+def test_a_damaged_force_field_is_read_or_refused_in_plain_words(content: bytes) -> None:
+    read(content, load_forcefield.__wrapped__)
+
+
+@given(where=st.sampled_from(["system", "run", "protocols", "windows", "name"]), data=plain_data())
+@settings(max_examples=60, deadline=None)
+def test_any_data_in_a_profile_is_accepted_or_refused_in_plain_words(where: str, data: Any) -> None:
+    whole = {"name": "tiny", **yaml.safe_load(TINY), where: data}
+    refused = ""
+    try:
+        validated(Profile, whole, "profile")
+    except SpecError as error:
+        refused = str(error)
+    assert not refused or where in refused or "refers to itself" in refused
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "!!python/object/apply:os.system ['touch {}']",
+        "name: !!python/object/new:subprocess.Popen [['touch', '{}']]",
+        "name: !!python/name:os.system",
+    ],
+)
+def test_loading_runs_no_code(tmp_path: Path, content: str) -> None:
+    made = tmp_path / "made"
+    for reader in (profile, load_forcefield.__wrapped__):
+        assert read(content.format(made).encode(), reader) is None
+    assert not made.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["../up", "/etc/passwd", "a/b", "..", ".hidden", "a\nb", "a\0b", "", "a\\b", "x" * 101]
+)
+def test_no_name_leads_out_of_the_directory_that_bears_it(name: str) -> None:
+    tiny = yaml.safe_load(TINY)
+    sine = tiny["protocols"]["sine"]
+    for data in (tiny | {"name": name}, tiny | {"name": "a", "protocols": {name: sine}}):
+        with pytest.raises(SpecError, match="becomes part of a path"):
+            validated(Profile, data, "profile")
+    for parameter in ("charge_set", "chalcogen_lj", "pore"):
+        with pytest.raises(SpecError, match=parameter):
+            validated(SystemSpec, {parameter: name}, "system")
+
+
+@given(
+    st.builds(SystemSpec, seed=st.integers(1, 2**31 - 1), pore=st.sampled_from(["none", "bond4"]))
+)
+@settings(max_examples=10, deadline=None)
+def test_systems_lie_in_the_runs_directory(system: SystemSpec) -> None:
+    assert system_dir(system).resolve().is_relative_to(paths.runs_dir())
+
+
+@pytest.mark.parametrize("name", ["huge", "x" * 5000, "a\0b", "", "\n"])
+def test_a_profile_that_is_not_there_is_named_shortly(name: str) -> None:
+    with pytest.raises(SpecError, match="use one of demo, paper, reduced, tiny") as raised:
+        load_profile(name)
+    assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("scan", "complaint"),
+    [
+        (
+            {"phase_deg": (0.1234567, 0.1234568)},
+            r"two waveforms .* phase_deg=0\.123457; .* apart",
+        ),
+        (
+            dict.fromkeys(("phase_deg", "cycles"), tuple(range(1, 102))),
+            "more than 10000 waveforms",
+        ),
+        (
+            {"amplitude_V_per_nm": (0.5, 700.0)},
+            r"scan at amplitude_V_per_nm=700: .*1 V/nm = 1000 mV/nm",
+        ),
+    ],
+)
+def test_a_scan_names_each_waveform_once(scan: dict[str, Any], complaint: str) -> None:
+    sine = {"kind": "sine", "amplitude_V_per_nm": 0.5, "frequency_GHz": 1}
+    with pytest.raises(SpecError, match=complaint):
+        validated(Protocol, {"waveform": sine, "scan": scan}, "protocol")
+
+
+def test_a_sampled_field_has_a_sensible_number_of_pieces() -> None:
+    data = {"times_ps": (0.0, 1e6), "fields_V_per_nm": (0.0, 1.0), "step_ps": 1e-6}
+    with pytest.raises(SpecError, match=r"step_ps = 1e-06 ps cuts .* more than 100000 pieces"):
+        validated(Sampled, data, "waveform")
