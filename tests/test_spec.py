@@ -81,7 +81,8 @@ def test_any_data_in_a_profile_is_accepted_or_refused_in_plain_words(where: str,
         validated(Profile, whole, "profile")
     except SpecError as error:
         refused = str(error)
-    assert not refused or where in refused or "refers to itself" in refused
+    named = (where, "protocol", "refers to itself")  # a profile may promise protocols
+    assert not refused or any(name in refused for name in named)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_systems_lie_in_the_runs_directory(system: SystemSpec) -> None:
 
 @pytest.mark.parametrize("name", ["huge", "x" * 5000, "a\0b", "", "\n"])
 def test_a_profile_that_is_not_there_is_named_shortly(name: str) -> None:
-    with pytest.raises(SpecError, match="use one of demo, paper, reduced, tiny") as raised:
+    with pytest.raises(SpecError, match="use one of .*demo, paper, reduced, tiny") as raised:
         load_profile(name)
     assert len(str(raised.value)) < 300
 
