@@ -124,7 +124,7 @@ def test_systems_lie_in_the_runs_directory(system: SystemSpec) -> None:
 
 @pytest.mark.parametrize("name", ["huge", "x" * 5000, "a\0b", "", "\n"])
 def test_a_profile_that_is_not_there_is_named_shortly(name: str) -> None:
-    with pytest.raises(SpecError, match="use one of .*demo, paper, reduced, tiny") as raised:
+    with pytest.raises(SpecError, match=r"use one of .*demo, paper, reduced, tiny") as raised:
         load_profile(name)
     assert len(str(raised.value)) < 300
 
