@@ -7,15 +7,19 @@ from janus_pore.errors import MeasureError
 from janus_pore.measure.current import (
     NANOAMPERE_PER_E_PER_PS,
     asymmetry,
+    constant_field_branch,
     current_from_charge,
     cycles_as_units,
     loop_area,
     ndr_onset,
     pinch,
+    response,
+    share,
     split_charging,
     steady_current,
     sweep,
     sweep_direction,
+    threshold_asymmetry,
     window_average,
 )
 from janus_pore.measure.statistics import blocks
@@ -259,3 +263,79 @@ def test_steady_current_and_its_bound_without_events() -> None:
         steady_current(charge, t, discard_ps=100.0)
     cut = blocks(charge[0], 4)
     assert steady_current(cut, np.arange(cut.shape[1])).n_independent == 4
+
+
+def test_response_of_a_conductor_and_of_a_capacitor() -> None:
+    conductance, capacitance = 3.0, 4.0
+    current = conductance * FIELD + capacitance * AMPLITUDE * np.cos(PHASE)
+    # Per radian of phase the capacitor's current is C dE/dφ, so that Im Y = C.
+    assert response(FIELD, current) == pytest.approx(3 + 4j)
+    units = response(FIELD, np.stack([current, 2 * current]))
+    np.testing.assert_allclose(units, [3 + 4j, 6 + 8j])
+    third = np.sin(3 * PHASE)  # a harmonic has no part at the drive's frequency
+    assert response(FIELD, current + third) == pytest.approx(3 + 4j)
+    with pytest.raises(MeasureError, match="no part at the cycle's frequency"):
+        response(np.ones(WINDOWS), current)
+
+
+def test_shares_add_up_and_hold_the_truth() -> None:
+    hits = {"conductor": 0, "capacitor": 0, "alone": 0}
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+
+        def measured(shape: np.ndarray, rng: np.random.Generator = rng) -> np.ndarray:
+            size = rng.normal(1, 0.2, (8, 1))  # units differ
+            return response(FIELD, size * shape + rng.normal(0, 4, (8, WINDOWS)))
+
+        part = measured(3 * FIELD)
+        rest = measured(4 * AMPLITUDE * np.cos(PHASE))
+        alone = measured(4 * AMPLITUDE * np.cos(PHASE))
+        found = {
+            "conductor": share(part, part + rest, resamples=200, seed=seed),
+            "capacitor": share(rest, part + rest, resamples=200, seed=seed),
+            "alone": share(alone, part + rest, paired=False, resamples=200, seed=seed),
+        }
+        assert found["conductor"].value + found["capacitor"].value == pytest.approx(1)
+        for name, truth in (("conductor", 9 / 25), ("capacitor", 16 / 25), ("alone", 16 / 25)):
+            hits[name] += found[name].low <= truth <= found[name].high
+    assert min(hits.values()) >= 90, hits
+    nothing = share(np.zeros(5, complex), np.zeros(5, complex))
+    assert not nothing.enough
+
+
+def test_asymmetry_of_thresholds_is_recovered() -> None:
+    truth = np.where(FIELD > 0, peaked(FIELD, 0.4), peaked(FIELD, 0.7))
+    hits = found = 0
+    for seed in range(100):
+        branches = sweep(FIELD, noisy(truth, 0.5, 10, seed), EDGES, resamples=200, seed=seed)
+        apart, draws = threshold_asymmetry(branches[1, "forward"], branches[-1, "forward"])
+        if apart.enough:
+            found += 1
+            hits += apart.low <= 0.3 <= apart.high
+            assert draws[0] == apart.value
+    assert found >= 90
+    assert hits >= 0.9 * found
+    ohmic = sweep(FIELD, noisy(3 * FIELD, 0.5, 10, 0), EDGES)
+    none, _ = threshold_asymmetry(ohmic[1, "forward"], ohmic[-1, "forward"])
+    assert np.isnan(none.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "verdict"),
+    [(lambda E: peaked(E, 0.5), "found"), (lambda E: 3 * E, "not found")],
+    ids=["falling", "ohmic"],
+)
+def test_negative_slope_of_the_steady_state(shape, verdict: str) -> None:
+    fields = np.array([1.2, 0.2, 0.4, 1.0, 0.6, 0.8])
+    verdicts = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        current = shape(fields) + rng.normal(0, 0.3, (10, len(fields)))
+        for polarity in (1, -1):
+            branch = constant_field_branch(
+                polarity * fields, polarity * current, polarity, resamples=200, seed=seed
+            )
+            assert (np.diff(np.abs(branch.field_V_per_nm)) > 0).all()
+            verdicts.append(ndr_onset(branch).verdict)
+    assert verdicts.count(verdict) >= 180
+    assert verdicts.count({"found": "not found", "not found": "found"}[verdict]) <= 4

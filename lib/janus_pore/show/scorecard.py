@@ -22,6 +22,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -141,9 +142,9 @@ def reference(name: str) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def claims(notebook: str | None = None) -> list[Claim]:
-    """The paper's claims, all or those of one notebook, in the order of their numbers."""
-    return [
+@cache
+def _every_claim() -> tuple[Claim, ...]:
+    return tuple(
         Claim(
             id=entry["id"],
             figure=str(entry["figure"]),
@@ -154,8 +155,12 @@ def claims(notebook: str | None = None) -> list[Claim]:
             control=entry.get("control", False),
         )
         for entry in reference("claims.yaml")["claims"]
-        if notebook in (None, entry["notebook"])
-    ]
+    )
+
+
+def claims(notebook: str | None = None) -> list[Claim]:
+    """The paper's claims, all or those of one notebook, in the order of their numbers."""
+    return [c for c in _every_claim() if notebook in (None, c.notebook)]
 
 
 def claim(number: int) -> Claim:
