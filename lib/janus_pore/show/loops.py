@@ -85,6 +85,11 @@ class Driven(NamedTuple):
     crossings: Mapping[str, int] = {}
     why: str = ""
 
+    @property
+    def cycles(self) -> str:
+        """Number of independent cycles, in words."""
+        return f"{self.units} cycle" + ("s" if self.units != 1 else "")
+
     def curves(self, estimator: str, species: str = "total") -> dict[str, Curve]:
         """Sweep direction to curve; nothing where the system was not run."""
         return self.loops[estimator][species].curves() if self.loops else {}
@@ -172,7 +177,7 @@ def basis(one: Driven) -> str:
     bands = "bands: 95 % bootstrap" if one.units >= FEWEST_UNITS else "too few for intervals"
     return (
         f"{scorecard.system_name(one.profile.system)}; {one.run}; "
-        f"{sine_of(one.profile).frequency_GHz:g} GHz, n = {one.units} cycles; {bands}"
+        f"{sine_of(one.profile).frequency_GHz:g} GHz, n = {one.cycles}; {bands}"
     )
 
 
@@ -359,12 +364,11 @@ def finding(pore: Driven, control: Driven) -> str:
     """What the current of this run is, in words: how much charging, how much transport."""
     parts = {share.name: share.value for share in shares(pore, control)}
     charging, transport = (parts[name] for name in list(parts)[:2])
-    cycles = f"{pore.units} cycle" + ("s" if pore.units > 1 else "")
+    drive = f"{sine_of(pore.profile).frequency_GHz:g} GHz, n = {pore.cycles}"
     text = (
-        f"Of the whole-box current at the drive's frequency "
-        f"({sine_of(pore.profile).frequency_GHz:g} GHz, n = {cycles}), {_percent(charging)} is "
+        f"Of the whole-box current at the drive's frequency ({drive}), {_percent(charging)} is "
         f"the reservoirs charging the membrane and {_percent(transport)} is carried through the "
-        f"pore's slab; in that time {_crossed(pore)} the membrane's middle plane. "
+        f"pore's slab; in that time {_crossed(pore)} crossed the membrane's middle plane. "
     )
     if control.loops:
         text += (
@@ -373,6 +377,8 @@ def finding(pore: Driven, control: Driven) -> str:
         )
     else:
         text += f"The membrane without a pore: {control.why}. "
+    if pore.profile.name in scorecard.NO_EVIDENCE:
+        return text + f"Profile {pore.profile.name} is too small for any of it to mean something."
     if charging.enough and charging.low > 0.5:
         return text + "The loop of the whole-box current is mostly charging, not transport."
     if transport.enough and transport.low > 0.5:
@@ -384,14 +390,14 @@ def _percent(share: Estimate) -> str:
     if not np.isfinite(share.value):
         return "an undetermined share"
     text = f"{100 * share.value:.0f} %"
-    return text + (f" [{100 * share.low:.0f}, {100 * share.high:.0f}]" if share.enough else "")
+    text += f" [{100 * share.low:.0f}, {100 * share.high:.0f}]" if share.enough else ""
+    return text.replace("-", "−")
 
 
 def _crossed(one: Driven) -> str:
     if not sum(one.crossings.values()):
-        return "no ion crossed"
-    each = " and ".join(f"{n} {SPECIES_NAME[s]}" for s, n in one.crossings.items())
-    return f"{each} crossed"
+        return "no ion"
+    return " and ".join(f"{n} {SPECIES_NAME[s]}" for s, n in one.crossings.items())
 
 
 # --- constant fields --------------------------------------------------------------------
