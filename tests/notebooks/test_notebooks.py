@@ -191,7 +191,7 @@ def test_the_front_page_has_every_claim_and_the_main_figures(reported):
     assert all((reported.pages / a).is_file() for a in shown)
     assert "GROMACS" in page.text
     finding = json.loads((reported.results / "finding_03_iv_ndr.json").read_text())["finding"]
-    assert html.escape(finding) in page.text
+    assert finding in html.unescape(page.text)
     whole = json.loads((reported.pages / "scorecard.json").read_text())
     assert {r["id"] for r in whole["rows"]} == set(range(1, 22))
     assert whole["findings"]["03_iv_ndr"] == finding
@@ -218,6 +218,17 @@ def test_tiny_proves_nothing(reported):
     said = {r["control"] for r in rows if r["id"] in (1, 2, 3, 4, 5, 12, 16)}
     assert said == {"not enough statistics"}  # the control was run, and is as short
     assert all((reported.runs / r["control_system"]).is_dir() for r in rows if r["id"] == 4)
+
+
+@pytest.mark.gromacs
+def test_the_control_can_be_looked_at_by_itself(reported, apart, monkeypatch):
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(reported.runs))
+    run_here("03_iv_ndr", pore="none")
+    kept = apart / "results" / "tiny" / "no-pore"
+    rows = json.loads((kept / "scorecard_03_iv_ndr.json").read_text())["rows"]
+    assert {r["verdict"] for r in rows} == {"not evaluated in this run"}
+    assert (kept / "figures" / "current_split.png").is_file()
+    assert [p.name for p in (apart / "results" / "tiny").iterdir()] == ["no-pore"]
 
 
 @pytest.mark.gromacs

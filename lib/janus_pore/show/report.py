@@ -44,7 +44,7 @@ TITLES = {
     "04_water_order": "4 Order of the water",
     "05_plasticity": "5 Plasticity",
 }
-MAIN_FIGURES = ("fig1a_system", "fig1b_loop", "fig2c_spread", "fig5a_pairs")
+MAIN_FIGURES = ("fig1a_system", "fig1b_loop", "current_split", "fig2c_spread", "fig5a_pairs")
 """Figures of the front page, where they were made."""
 
 START_TIMEOUT_S = 180
