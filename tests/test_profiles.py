@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from janus_pore import spec
 from janus_pore.errors import SpecError
 from janus_pore.spec import Profile, load_profile, validated
 
@@ -17,11 +16,14 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+each_profile = pytest.mark.parametrize("name", ["tiny", "demo", "reduced", "paper"])
+
+
 def changed(name: str, **system: object) -> Profile:
     return load_profile(name, {f"system.{key}": value for key, value in system.items()})
 
 
-@pytest.mark.parametrize("name", spec.profile_names())
+@each_profile
 def test_every_profile_runs_its_current_protocols_without_a_pore(name: str) -> None:
     profile = load_profile(name)
     control, *others = profile.siblings()
@@ -81,7 +83,7 @@ def test_what_a_further_system_needs_must_be_there() -> None:
         load_profile("tiny").with_system(pore="hole")
 
 
-@pytest.mark.parametrize("name", spec.profile_names())
+@each_profile
 def test_constant_fields_come_in_both_signs(name: str) -> None:
     steady = load_profile(name).protocol("steady")
     fields = {w.field_V_per_nm for w in steady.waveforms().values()}

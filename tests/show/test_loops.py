@@ -279,7 +279,7 @@ def held(monkeypatch):
         fields = tuple(float(label.split("=")[1]) for label in data)
         steady = spec.Protocol(waveform=wave, scan={"field_V_per_nm": fields})
         profile = PROFILE.model_copy(update={"protocols": {**PROFILE.protocols, "steady": steady}})
-        monkeypatch.setattr(loops, "opened", lambda profile, protocol: (data, ""))
+        monkeypatch.setattr(loops, "opened", lambda *_: (data, ""))
         return loops.steady(profile)
 
     return make
@@ -334,6 +334,8 @@ def test_what_was_not_run_is_empty_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
     own = looped(with_ndr, TINY)
     assert loops.driven_if_run(TINY.without_pore()).why == "not run yet"
+    shipped = loops.driven_if_run(TINY.without_pore(), source="campaign")
+    assert shipped.why == "not among the shipped results"
     sets = loops.of_charge_sets(own)
     assert list(sets) == list(loops.CHARGE_SETS)
     assert sets["mosse"] is own
