@@ -171,6 +171,9 @@ def test_what_the_control_says_follows_from_the_same_test():
     assert list(said.values()).count("not enough statistics") == 5
     assert row(4, [holds]).control == "not run"
     assert row(9, [holds]).control == ""  # not about a current
+    named = [h._replace(name=f"area E {sign} 0") for h, sign in ((holds, ">"), (fails, "<"))]
+    lines = scorecard.as_html([row(4, named)])
+    assert re.search(r"area E &gt; 0: [^;]*;<br>area E &lt; 0: ", lines)
     text = scorecard.as_html([row(4, [holds], control=[fails], control_run="sine")])
     assert "only the pore" in text
     assert "x: 1.0" in row(4, [holds], control=[fails]).control_found

@@ -430,7 +430,7 @@ def as_html(rows: Sequence[Row]) -> str:
         span = f' rowspan="{len(together)}"' if len(together) > 1 else ""
         for k, r in enumerate(together):
             kind = r.verdict.split(" in ")[0].replace(" ", "-")
-            found = html.escape(r.found)
+            found = _in_lines(r.found)
             if r.estimator:
                 found = f"<em>{html.escape(r.estimator)}</em>: {found}"
             cells = []
@@ -439,7 +439,7 @@ def as_html(rows: Sequence[Row]) -> str:
                 texts = (r.figure, r.statement, r.published)
                 cells += [f"<td{span}>{html.escape(text)}</td>" for text in texts]
             cells += [
-                f"<td>{found}</td>",
+                f'<td class="found">{found}</td>',
                 f'<td class="verdict {kind}">{SYMBOL[r.verdict]} {r.verdict}</td>',
                 f"<td>{_control_cell(r)}</td>",
                 f"<td>{html.escape(r.run)}{f' <small>{r.system}</small>' if r.system else ''}</td>",
@@ -456,6 +456,11 @@ def _control_cell(r: Row) -> str:
     if not r.control_found:
         return r.control
     return (
-        f"<details><summary>{r.control}</summary>{html.escape(r.control_found)} "
+        f"<details><summary>{r.control}</summary>{_in_lines(r.control_found)} "
         f"<small>{html.escape(r.control_run)}, {r.control_system}</small></details>"
     )
+
+
+def _in_lines(found: str) -> str:
+    """The parts of what was found, a line each."""
+    return ";<br>".join(html.escape(part) for part in found.split("; "))
