@@ -124,6 +124,7 @@ def test_what_the_control_shows_too_is_said_for_each_estimator():
         (1, 4, 5), "only the pore"
     )
     assert {r.control for r in rows if r.id == 2} == {"neither shows it"}
+    assert {r.control for r in rows if r.id == 3} == {"not enough statistics"}
     row = next(r for r in rows if r.id == 4)
     assert row.control_run == "sine, replicas 0 to 7"
     assert row.control_system.startswith("mosse-none-")

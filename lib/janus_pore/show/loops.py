@@ -584,35 +584,32 @@ def claims(
     by_charge_set
         The other charge sets that were run, for claims 12 to 16.
     """
-    others = {
-        name: system
-        for name, system in (by_charge_set or {}).items()
-        if system.loops and name != one.profile.system.charge_set
+    own = one.profile.system
+    sets = {own.charge_set: one} | {
+        name: other
+        for name, other in (by_charge_set or {}).items()
+        if other.loops and name != own.charge_set
     }
-    every = [one, *others.values()]
-    out = []
-    for system in every:
-        if system.profile.system.pore == "none" or not system.loops:
-            continue
-        for estimator, species in system.loops.items():
-            for number in _about(system.profile.system.charge_set):
-                tested = [
-                    _tests(number, s, system.profile)
-                    for s in (species, control.loops.get(estimator))
-                    if s is not None
-                ]
-                row = scorecard.row(
-                    number, tested[0], estimator=estimator, run=system.run,
-                    control=[_none_passed(p, system.profile) for p in tested[1]]
-                    if tested[1:] and _silent(control.loops[estimator])
-                    else (tested[1] if tested[1:] else ()),
-                    control_run=control.run,
-                )  # fmt: skip
-                out.append(scorecard.of_system(row, system.profile, control.profile))
-    sets = {one.profile.system.charge_set: one, **others}
-    if JANUS in sets and one.profile.system.pore != "none" and sets[JANUS].loops:
-        out += _claim_16(sets, control)
-    return out
+    if own.pore == "none":
+        return []
+    rows = [
+        scorecard.of_system(
+            scorecard.row(
+                number,
+                _tests(number, species, system.profile),
+                estimator=estimator,
+                run=system.run,
+                control=_tests_of_control(number, control, estimator),
+                control_run=control.run,
+            ),
+            system.profile,
+            control.profile,
+        )
+        for system in sets.values()
+        for estimator, species in system.loops.items()
+        for number in _about(system.profile.system.charge_set)
+    ]
+    return rows + (_claim_16(sets, control) if JANUS in sets else [])
 
 
 def _about(charge_set: str) -> list[int]:
@@ -682,16 +679,24 @@ def _memory(one: Sweeps, profile: Profile, name: str) -> list[scorecard.Part]:
     ]
 
 
-def _silent(species: Mapping[str, Sweeps]) -> bool:
-    """Whether an estimator saw nothing at all, as crossings do where there is no pore."""
-    return not species["total"].current_nA.any()
+def _tests_of_control(number: int, control: Driven, estimator: str) -> list[scorecard.Part]:
+    """The parts of one claim on the control; none where it was not run.
 
-
-def _none_passed(part: scorecard.Part, profile: Profile) -> scorecard.Part:
-    """The same part where nothing can pass: there is no current to fall or to remember."""
-    n = part.estimate.n_independent
-    nothing = Estimate(0.0, 0.0, 0.0, n, "nothing passes a membrane without a pore")
-    return scorecard.decided(part.name, nothing, False, profile, unit=part.unit)
+    Where nothing passed at all, as is certain for crossings of a whole membrane, there is no
+    current to fall or to remember. (Nor one to be pinched: of that it says nothing.)
+    """
+    if not control.loops:
+        return []
+    species = control.loops[estimator]
+    parts = _tests(number, species, control.profile)
+    if number == 3 or species["total"].current_nA.any():
+        return parts
+    why = "nothing passes a membrane without a pore"
+    nothing = [Estimate(0.0, 0.0, 0.0, p.estimate.n_independent, why) for p in parts]
+    return [
+        scorecard.decided(p.name, none, False, control.profile, unit=p.unit)
+        for p, none in zip(parts, nothing, strict=True)
+    ]
 
 
 def _claim_16(sets: Mapping[str, Driven], control: Driven) -> list[scorecard.Row]:
