@@ -331,6 +331,7 @@ class Profile(_Strict):
 
     name: FileName
     description: str = ""
+    source: Literal["live", "campaign"] = "live"
     system: SystemSpec
     run: RunSpec
     reference_length_x_nm: Annotated[float, Field(gt=0, le=100)] = 8.0
@@ -502,13 +503,17 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
         A shipped profile (:func:`profile_names`) or the path of a YAML file.
     overrides
         Dotted names to values, e.g. ``{"system.pore": "bond4"}``; None values are ignored,
-        so notebooks can pass their parameters through.
+        so notebooks can pass their parameters through. ``{"source": "campaign"}`` asks for
+        the results that ship: of this profile, if any do, else of the profile ``campaign``.
 
     Raises
     ------
     SpecError
         Naming each wrong parameter, its value, and what is allowed.
     """
+    ships = paths.data_dir() / "campaigns" / Path(name).stem
+    if (overrides or {}).get("source") == "campaign" and not ships.is_dir():
+        name = "campaign"
     data = read_yaml(_profile_files().get(name) or _given_profile(name), "profile file")
     own = copy.deepcopy(data.get("system"))
     for dotted, value in (overrides or {}).items():

@@ -29,7 +29,9 @@ def item(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Profile, Pa
     root = tmp_path_factory.mktemp("campaign")
     profile = load_profile("tiny", SHORT)
     steps = profile.protocol("step_up").model_copy(update={"replicas": 3})
-    profile = profile.model_copy(update={"protocols": {"step_up": steps}})
+    profile = profile.model_copy(
+        update={"protocols": {"step_up": steps}, "control": (), "charge_sets": ()}
+    )
     data = paths.data_dir()
     (root / "data").mkdir()
     for name in ("profiles", "reference", "forcefield.yaml"):
@@ -42,11 +44,15 @@ def item(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Profile, Pa
         yield profile, campaign.ship(profile, "step_up")
 
 
+def from_campaign(profile: Profile) -> Profile:
+    return profile.model_copy(update={"source": "campaign"})
+
+
 @pytest.mark.gromacs
 def test_what_ships_is_what_was_run(item: tuple[Profile, Path]) -> None:
     profile, _ = item
-    live = campaign.open_protocol(profile, "step_up")
-    found = campaign.open_protocol(profile, "step_up", "campaign")
+    live = series.open_protocol(profile, "step_up")
+    found = series.open_protocol(from_campaign(profile), "step_up")
     assert list(found) == list(live) == ["to_V_per_nm=0.4", "to_V_per_nm=0.8"]
     for label, dataset in found.items():
         assert dataset.sizes["replica"] == 3
@@ -81,13 +87,13 @@ def test_its_papers_are_in_order(item: tuple[Profile, Path]) -> None:
 @pytest.mark.gromacs
 def test_bad_requests_are_refused(item: tuple[Profile, Path], tmp_path: Path) -> None:
     profile, path = item
-    with pytest.raises(SpecError, match=r"source = 'cloud'.*live, campaign"):
-        campaign.open_protocol(profile, "step_up", "cloud")  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match=r"source = 'cloud'.*'live' or 'campaign'"):
+        load_profile("tiny", {"source": "cloud"})
     control = profile.model_copy(
         update={"system": profile.system.model_copy(update={"pore": "none"})}
     )
     with pytest.raises(MissingInputError, match=r"mosse-none.*there is: nothing"):
-        campaign.open_shipped(control, "step_up")
+        series.open_shipped(control, "step_up")
     other = profile.model_copy(
         update={
             "protocols": {
@@ -98,12 +104,12 @@ def test_bad_requests_are_refused(item: tuple[Profile, Path], tmp_path: Path) ->
         }
     )
     with pytest.raises(MeasureError, match="not the waveforms"):
-        campaign.open_shipped(other, "step_up")
+        series.open_shipped(other, "step_up")
     whole = path.read_bytes()
     try:
         path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         with pytest.raises(MeasureError, match="checksum"):
-            campaign.open_shipped(profile, "step_up")
+            series.open_shipped(profile, "step_up")
     finally:
         path.write_bytes(whole)
     stray = tmp_path / "stray.json"
@@ -127,6 +133,13 @@ def test_an_item_is_made_again_from_its_manifest(
     for row in rows:
         shipped, again = row[63:].split("±")[0].split()[-1], row[82:].split("±")[0].split()[-1]
         assert shipped != again or float(shipped) == 0
+
+
+def test_the_source_alone_finds_what_ships() -> None:
+    """Only the profile ``campaign`` ships results, so that is what is meant."""
+    chosen = load_profile("demo", {"source": "campaign", "system.pore": "none"})
+    assert (chosen.name, chosen.source, chosen.system.pore) == ("campaign", "campaign", "none")
+    assert load_profile("demo").source == "live"
 
 
 def test_agreement_is_counted_in_standard_errors() -> None:

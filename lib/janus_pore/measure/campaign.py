@@ -12,14 +12,13 @@ random numbers and compares the two.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -27,88 +26,14 @@ import xarray as xr
 from .. import paths
 from ..build.system import build_system, open_system
 from ..drive import ensemble
-from ..errors import JanusPoreError, MeasureError, MissingInputError, SpecError
+from ..errors import JanusPoreError, MeasureError
 from ..spec import Profile, load_profile, validated
 from . import series
-
-Source = Literal["live", "campaign"]
 
 SUMS = "SHA256SUMS"
 CARD = "README.md"
 
 log = logging.getLogger("janus_pore")
-
-
-def folder(profile: Profile) -> Path:
-    """Where the shipped results of a profile's system lie."""
-    system = profile.system
-    return paths.data_dir() / "campaigns" / profile.name / f"{system.charge_set}-{system.pore}"
-
-
-def shipped(profile: Profile) -> list[str]:
-    """Names of the protocols that ship for a profile's system."""
-    return [p.stem for p in sorted(folder(profile).glob("*.nc"))]
-
-
-def open_protocol(
-    profile: Profile, protocol: str, source: Source = "live"
-) -> dict[str, xr.Dataset]:
-    """Every run of a protocol, by waveform label, with its replicas side by side.
-
-    Parameters
-    ----------
-    profile, protocol
-        The profile and one of its protocols.
-    source
-        ``live``: the runs on this machine (:func:`janus_pore.measure.series.open_protocol`);
-        ``campaign``: what ships (:func:`open_shipped`).
-
-    Raises
-    ------
-    SpecError
-        If the source is another one.
-    """
-    if source not in get_args(Source):
-        raise SpecError(
-            f"source = {source!r} is not known; use one of {', '.join(get_args(Source))}"
-        )
-    return (series.open_protocol if source == "live" else open_shipped)(profile, protocol)
-
-
-def open_shipped(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
-    """The shipped series of a protocol, as :func:`janus_pore.measure.series.open_protocol`.
-
-    Parameters
-    ----------
-    profile, protocol
-        The profile by whose name the results ship, and one of its protocols.
-
-    Raises
-    ------
-    MissingInputError
-        If this protocol does not ship for this system.
-    MeasureError
-        If the file does not match its checksum, or was made with other waveforms than the
-        profile names now.
-    """
-    path = folder(profile) / f"{protocol}.nc"
-    if not path.is_file():
-        there = ", ".join(shipped(profile)) or "nothing"
-        raise MissingInputError(
-            f"no results of protocol {protocol!r} ship for {path.parent.name} of profile "
-            f"{profile.name!r} (there is: {there}); run it with notebook 02_simulate, or choose "
-            "source = 'live'"
-        )
-    manifest = _manifest(path.with_suffix(".json"))
-    if _sha256(path) != manifest["sha256"]:
-        raise MeasureError(f"{path} does not match its checksum; restore it with git checkout")
-    out = series.read_protocol(path)
-    if set(out) != set(profile.protocol(protocol).waveforms()):
-        raise MeasureError(
-            f"{path} holds {', '.join(out)}, which are not the waveforms of protocol "
-            f"{protocol!r} in profile {profile.name!r}; use the profile it was made with"
-        )
-    return out
 
 
 def ship(profile: Profile, protocol: str) -> Path:
@@ -126,7 +51,7 @@ def ship(profile: Profile, protocol: str) -> Path:
     """
     records = ensemble.open_runs(profile, protocol)
     data = series.open_protocol(profile, protocol)
-    path = folder(profile) / f"{protocol}.nc"
+    path = series.shipped_folder(profile) / f"{protocol}.nc"
     path.parent.mkdir(parents=True, exist_ok=True)
     series.write_protocol(data, path)
     made = [
@@ -146,7 +71,7 @@ def ship(profile: Profile, protocol: str) -> Path:
         "md_hours": round(sum(m["wall_s"] or 0.0 for m in made) / 3600, 4),
         "hardware": _each(m["hardware"] for m in made),
         "software": _each(m["provenance"] for m in made),
-        "sha256": _sha256(path),
+        "sha256": series.sha256(path),
     }
     _write_json(path.with_suffix(".json"), manifest)
     write_card(paths.data_dir() / "campaigns" / profile.name)
@@ -156,7 +81,7 @@ def ship(profile: Profile, protocol: str) -> Path:
 def write_card(campaign: Path) -> Path:
     """Write a campaign's data card and checksums from its manifests."""
     files = sorted(campaign.glob("*/*.json"))
-    items = [(path, _manifest(path)) for path in files]
+    items = [(path, series.shipped_manifest(path)) for path in files]
     lines = [
         f"# Campaign `{campaign.name}`",
         "",
@@ -190,7 +115,7 @@ def write_card(campaign: Path) -> Path:
     card = campaign / CARD
     card.write_text("\n".join(lines), encoding="utf-8")
     listed = sorted(p for p in campaign.rglob("*") if p.is_file() and p.name != SUMS)
-    sums = "".join(f"{_sha256(p)}  {p.relative_to(campaign).as_posix()}\n" for p in listed)
+    sums = "".join(f"{series.sha256(p)}  {p.relative_to(campaign).as_posix()}\n" for p in listed)
     (campaign / SUMS).write_text(sums, encoding="utf-8")
     return card
 
@@ -233,7 +158,7 @@ def repeat(manifest: Path, *, replicas: int, seed: int) -> list[Agreement]:
     """
     if replicas < 3:
         raise MeasureError(f"replicas = {replicas}: at least 3 are needed to tell their scatter")
-    one = _manifest(manifest)
+    one = series.shipped_manifest(manifest)
     profile = validated(Profile, one["profile"], str(manifest))
     if seed == profile.system.seed:
         raise MeasureError(f"seed = {seed} is the item's own; choose another")
@@ -278,18 +203,6 @@ def _mean(values: Any) -> tuple[float, float]:
 # --- small things ---------------------------------------------------------------------
 
 
-def _manifest(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MissingInputError(f"the manifest {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise MeasureError(f"the manifest {path} is not JSON: {error}") from error
-    if not isinstance(content, dict) or content.get("kind") != "campaign item":
-        raise MeasureError(f"{path} is not the manifest of a campaign item")
-    return content
-
-
 def _each(values: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Different values, each once, in the order of their appearance."""
     return [json.loads(t) for t in dict.fromkeys(json.dumps(v, sort_keys=True) for v in values)]
@@ -299,10 +212,6 @@ def _gromacs(software: Mapping[str, Any]) -> str:
     report = str(software["gmx_version"])
     found = [line for line in report.splitlines() if line.startswith("GROMACS version:")]
     return found[0].split(":", 1)[1].strip() if found else report.splitlines()[0]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

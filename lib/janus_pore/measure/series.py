@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,8 +31,9 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
+from .. import paths
 from ..drive import ensemble
-from ..errors import MeasureError
+from ..errors import MeasureError, MissingInputError
 from ..spec import Profile
 from .trajectory import ESTIMATORS, SPECIES
 
@@ -221,7 +223,8 @@ def open_protocol(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
     Parameters
     ----------
     profile, protocol
-        As for :func:`janus_pore.drive.ensemble.open_runs`, which finds the runs.
+        As for :func:`janus_pore.drive.ensemble.open_runs`, which finds the runs; or, where
+        the profile's ``source`` is ``campaign``, what ships (:func:`open_shipped`).
 
     Returns
     -------
@@ -235,11 +238,73 @@ def open_protocol(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
     MeasureError
         If a series is damaged or the replicas do not match.
     """
+    if profile.source == "campaign":
+        return open_shipped(profile, protocol)
     by_label: dict[str, dict[int, xr.Dataset]] = {}
     for record in ensemble.open_runs(profile, protocol):
         whole = concatenate(record.series)
         by_label.setdefault(record.label, {})[record.replica] = whole
     return {label: stack_replicas(replicas) for label, replicas in by_label.items()}
+
+
+def shipped_folder(profile: Profile) -> Path:
+    """Where the results that ship for a profile's system lie."""
+    system = profile.system
+    return paths.data_dir() / "campaigns" / profile.name / f"{system.charge_set}-{system.pore}"
+
+
+def open_shipped(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
+    """The shipped series of a protocol, as :func:`open_protocol` returns them.
+
+    Raises
+    ------
+    MissingInputError
+        If this protocol does not ship for this system.
+    MeasureError
+        If the file does not match its checksum, or holds other waveforms than the profile
+        names now.
+    """
+    path = shipped_folder(profile) / f"{protocol}.nc"
+    if not path.is_file():
+        there = ", ".join(p.stem for p in sorted(path.parent.glob("*.nc"))) or "nothing"
+        raise MissingInputError(
+            f"no results of protocol {protocol!r} ship for {path.parent.name} of profile "
+            f"{profile.name!r} (there is: {there}); run it with notebook 02_simulate and "
+            "source = 'live'"
+        )
+    if sha256(path) != shipped_manifest(path.with_suffix(".json"))["sha256"]:
+        raise MeasureError(f"{path} does not match its checksum; restore it with git checkout")
+    out = read_protocol(path)
+    if set(out) != set(profile.protocol(protocol).waveforms()):
+        raise MeasureError(
+            f"{path} holds {', '.join(out)}, which are not the waveforms of protocol "
+            f"{protocol!r} in profile {profile.name!r}; use the profile it was made with"
+        )
+    return out
+
+
+def shipped_manifest(path: Path) -> dict[str, Any]:
+    """The record of a shipped item.
+
+    Raises
+    ------
+    MissingInputError, MeasureError
+        If it is not there, or is no such record.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MissingInputError(f"the manifest {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise MeasureError(f"the manifest {path} is not JSON: {error}") from error
+    if not isinstance(content, dict) or content.get("kind") != "campaign item":
+        raise MeasureError(f"{path} is not the manifest of a campaign item")
+    return content
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_protocol(by_label: Mapping[str, xr.Dataset], path: Path) -> Path:
