@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ..errors import MeasureError
-from ..measure import campaign, current
+from ..measure import current, series
 from ..measure.current import ComplexArray
 from ..measure.statistics import FEWEST_UNITS, Estimate, band, draw_sums, estimate
 from ..spec import SWEEP, Constant, Profile, Sine
@@ -139,9 +139,7 @@ def sweeps(
     return out
 
 
-def driven(
-    profile: Profile, *, window_ps: float | None = None, source: campaign.Source = "live"
-) -> Driven:
+def driven(profile: Profile, *, window_ps: float | None = None) -> Driven:
     """The sine's loops of a system that must have been run.
 
     Parameters
@@ -150,31 +148,25 @@ def driven(
         The system's profile.
     window_ps
         Of the current; by default the profile's.
-    source
-        Runs on this machine (``live``) or the shipped ones (``campaign``).
 
     Raises
     ------
     MissingInputError
         If it was not; the message names what runs it.
     """
-    found = campaign.open_protocol(profile, SWEEP, source)
+    found = series.open_protocol(profile, SWEEP)
     return _driven(profile, found[_label(profile)], window_ps)
 
 
-def driven_if_run(
-    profile: Profile, *, window_ps: float | None = None, source: campaign.Source = "live"
-) -> Driven:
+def driven_if_run(profile: Profile, *, window_ps: float | None = None) -> Driven:
     """The sine's loops of a further system, empty where it was not run."""
-    data, why = opened(profile, SWEEP, source)
+    data, why = opened(profile, SWEEP)
     if not data:
         return Driven(profile, {}, why=why)
     return _driven(profile, data[_label(profile)], window_ps)
 
 
-def of_charge_sets(
-    one: Driven, *, window_ps: float | None = None, source: campaign.Source = "live"
-) -> dict[str, Driven]:
+def of_charge_sets(one: Driven, *, window_ps: float | None = None) -> dict[str, Driven]:
     """A system and the same with every other charge set of the paper, run or not."""
     own = one.profile
     out = {}
@@ -182,7 +174,7 @@ def of_charge_sets(
         if name == own.system.charge_set:
             out[name] = one
             continue
-        out[name] = driven_if_run(own.with_charge_set(name), window_ps=window_ps, source=source)
+        out[name] = driven_if_run(own.with_charge_set(name), window_ps=window_ps)
         if not out[name].loops and name not in own.charge_sets:
             out[name] = out[name]._replace(why="not run in this profile")
     return out
@@ -433,9 +425,7 @@ class Steady(NamedTuple):
     why: str = ""
 
 
-def steady(
-    profile: Profile, *, discard_ps: float | None = None, source: campaign.Source = "live"
-) -> Steady:
+def steady(profile: Profile, *, discard_ps: float | None = None) -> Steady:
     """Steady-state current against field from the protocol ``steady``, where it was run.
 
     Parameters
@@ -444,10 +434,8 @@ def steady(
         The system's profile.
     discard_ps
         Left out at the beginning of each run, while the reservoirs charge; by default half.
-    source
-        As for :func:`driven`.
     """
-    found, why = opened(profile, "steady", source)
+    found, why = opened(profile, "steady")
     if not found:
         return Steady({}, {}, why=why)
     waveforms = profile.protocol("steady").waveforms()

@@ -26,7 +26,7 @@ from ..build.system import (
 from ..drive.ensemble import RunRecord, thermodynamics
 from ..drive.segments import read_manifest
 from ..errors import MissingInputError
-from ..measure import campaign, current
+from ..measure import current, series
 from ..measure.statistics import FEWEST_UNITS, Estimate
 from ..spec import Profile, Sine
 from . import view
@@ -214,6 +214,9 @@ def replicas_of(data: xr.Dataset, protocol: str) -> str:
     return f"{protocol}, {many}"
 
 
+_ABSENT = {"live": "not run yet", "campaign": "not among the shipped results"}
+
+
 class Opened(NamedTuple):
     """The series of a protocol by waveform; none, and why, where it was not run."""
 
@@ -221,14 +224,14 @@ class Opened(NamedTuple):
     why: str
 
 
-def opened(profile: Profile, protocol: str, source: campaign.Source = "live") -> Opened:
+def opened(profile: Profile, protocol: str) -> Opened:
     """A protocol's series where there are any: not every profile runs every system.
 
-    Use :func:`janus_pore.measure.campaign.open_protocol` for what must be there.
+    Use :func:`janus_pore.measure.series.open_protocol` for what must be there.
     """
     if protocol not in profile.protocols:
         return Opened({}, "not run in this profile")
     try:
-        return Opened(campaign.open_protocol(profile, protocol, source), "")
+        return Opened(series.open_protocol(profile, protocol), "")
     except MissingInputError:
-        return Opened({}, "not run yet" if source == "live" else "not among the shipped results")
+        return Opened({}, _ABSENT[profile.source])
