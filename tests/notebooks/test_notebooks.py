@@ -195,6 +195,11 @@ def test_the_front_page_has_every_claim_and_the_main_figures(reported):
     whole = json.loads((reported.pages / "scorecard.json").read_text())
     assert {r["id"] for r in whole["rows"]} == set(range(1, 22))
     assert whole["findings"]["03_iv_ndr"] == finding
+    (first, *_) = (r for r in whole["rows"] if r["id"] == 1)
+    for system in (first["system"], first["control_system"]):
+        leaves = whole["runs"][system][first["run"].split(",")[0]]
+        assert len(leaves) == 2
+        assert all((reported.runs / system / leaf / "series.nc").is_file() for leaf in leaves)
 
 
 @pytest.mark.gromacs

@@ -16,6 +16,7 @@ pore: what the control shows too is charging, what only the pore shows is the po
 
 from __future__ import annotations
 
+import contextlib
 import html
 import itertools
 import json
@@ -32,7 +33,8 @@ from numpy.typing import NDArray
 
 from .. import paths
 from ..build.system import system_dir
-from ..errors import MissingInputError
+from ..drive import ensemble
+from ..errors import JanusPoreError, MissingInputError
 from ..measure.statistics import FEWEST_UNITS, Estimate
 from ..spec import Profile, SystemSpec, load_profile
 
@@ -401,8 +403,21 @@ def write_whole(profile: Profile, findings: Mapping[str, str], commit: str) -> P
         "findings": dict(findings),
         "verdicts": count(rows),
         "rows": [asdict(r) for r in rows],
+        "runs": runs_on_disk(profile),
     }
     return _write_json(profile.results_dir / "scorecard.json", content)
+
+
+def runs_on_disk(profile: Profile) -> dict[str, dict[str, list[str]]]:
+    """System to protocol to the last segment of every run, from which all before it follow."""
+    out: dict[str, dict[str, list[str]]] = {}
+    for one in (profile, *profile.siblings()):
+        for protocol in one.protocols:
+            with contextlib.suppress(JanusPoreError):  # not run: nothing to name
+                records = ensemble.open_runs(one, protocol)
+                leaves = [f"{r.path[-1].parent.name}/{r.path[-1].name}" for r in records]
+                out.setdefault(system_name(one.system), {})[protocol] = leaves
+    return out
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> Path:
