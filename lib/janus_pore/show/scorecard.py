@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from .. import paths
 from ..build.system import system_dir
-from ..drive import ensemble
+from ..drive import ensemble, windows
 from ..errors import JanusPoreError, MissingInputError
 from ..measure.statistics import FEWEST_UNITS, Estimate
 from ..spec import Profile, SystemSpec, load_profile
@@ -417,6 +417,9 @@ def runs_on_disk(profile: Profile) -> dict[str, dict[str, list[str]]]:
                 records = ensemble.open_runs(one, protocol)
                 leaves = [f"{r.path[-1].parent.name}/{r.path[-1].name}" for r in records]
                 out.setdefault(system_name(one.system), {})[protocol] = leaves
+    with contextlib.suppress(JanusPoreError):
+        held = [f"windows/{window.path.name}" for window in windows.open_windows(profile)]
+        out.setdefault(system_name(profile.system), {})["windows"] = held
     return out
 
 
