@@ -190,6 +190,8 @@ def test_constant_fields_lie_on_top_of_the_sweep():
     points = next(c for c in upper.containers if c.get_label() == "constant field")
     assert points.lines[0].get_xydata() == pytest.approx(np.c_[E, 0.5 * E])
     assert [text.get_text() for text in lower.texts] == ["not run"]
+    alone = figures.steady_state([{"pore": ({"forward": curve(E, E)}, None)}], length_x_nm=8.0)
+    assert "constant fields not run" in [text.get_text() for text in alone.axes[0].texts]
     wide = Curve(E, 0 * E, 0 * E - 300, 0 * E + 300)
     figure = figures.steady_state([{"pore": ({"forward": curve(E, E)}, wide)}], length_x_nm=8.0)
     low, high = figure.axes[0].get_ylim()

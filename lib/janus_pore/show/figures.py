@@ -932,7 +932,12 @@ def steady_state(
                     ax, _within(ax, constant) if curves else constant, color=BLACK, marker="D",
                     ls="", label="constant field", zorder=4,
                 )  # fmt: skip
-            if not curves and constant is None:
+            elif curves:
+                ax.text(
+                    0.98, 0.03, "constant fields not run", ha="right", transform=ax.transAxes,
+                    fontsize=6.5, color=GREY,
+                )  # fmt: skip
+            else:
                 ax.text(0.5, 0.5, absent, ha="center", transform=ax.transAxes, color=GREY)
             if k == 0:
                 _voltage_axis(ax, length_x_nm)
