@@ -365,12 +365,6 @@ class Profile(_Strict):
                     f"windows.fields_V_per_nm = {field:g}, scaled by {self.field_scale:g} to keep "
                     f"the voltage, exceeds {FIELD_LIMIT_V_PER_NM:g} V/nm; lower it"
                 )
-        needed = {*self.control, *((SWEEP,) if self.charge_sets else ())}
-        for name in sorted(needed - set(self.protocols)):
-            raise ValueError(
-                f"control or charge_sets need protocol {name!r}, which the profile does not "
-                f"have; it has {', '.join(sorted(self.protocols))}"
-            )
         if (self.run.variant == "gpu_fast") != (self.system.membrane == "restrained"):
             raise ValueError(
                 "run.variant = 'gpu_fast' and system.membrane = 'restrained' go together: "
@@ -434,7 +428,9 @@ class Profile(_Strict):
 
         A system without a pore is not its own control: the protocols are then none.
         """
-        return self.with_system(self.control if self.system.pore != "none" else (), pore="none")
+        own = self.system.pore == "none"
+        kept = () if own else [name for name in self.control if name in self.protocols]
+        return self.with_system(kept, pore="none")
 
     def with_charge_set(self, name: str) -> Profile:
         """The same pore in a membrane with another charge set, driven by the sine."""
@@ -448,9 +444,10 @@ class Profile(_Strict):
         if self.variant:
             return ()
         control = self.without_pore()
+        sets = self.charge_sets if SWEEP in self.protocols else ()
         return (
             *((control,) if control.protocols else ()),
-            *(self.with_charge_set(name) for name in self.charge_sets),
+            *(self.with_charge_set(name) for name in sets),
         )
 
     def protocol(self, name: str) -> Protocol:
@@ -529,7 +526,14 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
     data.setdefault("name", Path(name).stem)
     if data.get("system") != own:
         data.setdefault("own_system", own)
-    return validated(Profile, data, f"profile {name!r}")
+    profile = validated(Profile, data, f"profile {name!r}")
+    needed = {*profile.control, *((SWEEP,) if profile.charge_sets else ())}
+    if missing := sorted(needed - set(profile.protocols)):
+        raise SpecError(
+            f"profile {name!r}: control or charge_sets need protocol {missing[0]!r}, which the "
+            f"profile does not have; it has {', '.join(sorted(profile.protocols))}"
+        )
+    return profile
 
 
 def _given_profile(name: str) -> Path:

@@ -20,7 +20,7 @@ Runs = Callable[[str], Path]
 
 
 def with_protocols(profile: Profile, **protocols: Protocol) -> Profile:
-    return profile.model_copy(update={"protocols": protocols})
+    return profile.model_copy(update={"protocols": protocols, "control": (), "charge_sets": ()})
 
 
 def test_pulse_pairs_in_two_directions_cost_less_than_half(
