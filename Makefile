@@ -4,6 +4,9 @@ PYTHON ?= python3
 PROFILE ?= demo
 PYTEST_OPTIONS ?=
 LOCK_OPTIONS ?=
+CONFIG ?= workflow/campaigns/example.yaml
+WHERE ?= local
+SNAKEMAKE_OPTIONS ?=
 
 VENV := .venv
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
@@ -11,7 +14,7 @@ NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" GMX="$$(cat $(VENV)/gmx-path 2>/dev/null)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup venv gromacs report plan test lint format lock clean
+.PHONY: help setup venv gromacs report plan sweep test lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +33,9 @@ report: setup ## run the five notebooks and write report/ (PROFILE=tiny, demo, r
 
 plan: setup ## what each protocol of PROFILE costs on this machine
 	@$(RUN) python -m janus_pore.drive plan $(PROFILE)
+
+sweep: setup ## every point of CONFIG, a YAML file, here or on a cluster (WHERE=slurm)
+	@$(RUN) python -m janus_pore.show.sweep run $(CONFIG) --where $(WHERE) -- $(SNAKEMAKE_OPTIONS)
 
 test: setup lint ## style, types, stripped notebooks, all tests
 	@$(RUN) python -m pytest $(PYTEST_OPTIONS)

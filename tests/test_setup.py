@@ -752,12 +752,13 @@ def test_a_complete_conda_environment_is_used(
 
 
 def project() -> dict[str, list[str]]:
-    """Declared requirements: those of the project, of its tests, of the build."""
+    """Declared requirements: the project's, its tests', its workflow's, the build's."""
     table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     return {
         "project": table["project"]["dependencies"],
         "test": table["project"]["optional-dependencies"]["test"],
         "gromacs": table["project"]["optional-dependencies"]["gromacs"],
+        "workflow": table["project"]["optional-dependencies"]["workflow"],
         "build": table["build-system"]["requires"],
     }
 
@@ -829,6 +830,7 @@ def test_ci_runs_the_test_command_of_the_readme(tmp_path: Path) -> None:
     ("target", "work"),
     [
         ("report", "python -m janus_pore.show.report --profile tiny"),
+        ("sweep", "python -m janus_pore.show.sweep run workflow/campaigns/example.yaml"),
         ("test", "python -m pytest"),
         ("lint", "mypy"),
     ],
@@ -840,6 +842,26 @@ def test_each_target_sets_up_first_and_hands_gmx_on(target: str, work: str) -> N
     (last,) = [number for number, line in enumerate(printed) if work in line]
     assert any("tools/setup_env.py" in line for line in printed[:last])
     assert 'GMX="$(cat .venv/gmx-path' in printed[last]
+
+
+def test_the_hosted_ci_calls_targets_that_are_there() -> None:
+    """GitHub's workflow and .ci/run give the same commands."""
+    file = ROOT / ".github" / "workflows" / "ci.yml"
+    jobs = yaml.safe_load(file.read_text(encoding="utf-8"))["jobs"]
+    calls = {
+        name: re.findall(
+            r"(?m)^make (.+)$", "\n".join(step.get("run", "") for step in job["steps"])
+        )
+        for name, job in jobs.items()
+    }
+    assert set(calls) == {"test", "newest"}
+    for commands in calls.values():
+        assert {"test", "report PROFILE=tiny"} <= set(commands)
+        for command in commands:  # make itself refuses a target that is not there
+            subprocess.run(["make", "-n", *command.split()], cwd=ROOT, check=True,
+                           capture_output=True)  # fmt: skip
+    assert "exec make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert calls["newest"][0] == "lock LOCK_OPTIONS=--upgrade"
 
 
 def test_no_test_is_passed_over(pytestconfig: pytest.Config) -> None:

@@ -30,6 +30,7 @@ OPTIONS = (
     "--allow-unsafe",  # setuptools is one of the packages to pin
     "--build-deps-for=editable",
     "--extra=test",
+    "--extra=workflow",
     "--extra=gromacs",
     # No machine's index belongs in the file.
     "--no-emit-index-url",

@@ -20,7 +20,11 @@ class GromacsError(JanusPoreError):
 
 
 class RunError(JanusPoreError):
-    """A run cannot start, is damaged, is held by another process, or was stopped."""
+    """A run cannot start, is damaged, or is held by another process."""
+
+
+class StoppedError(RunError):
+    """A run was stopped before its end; the same command continues it."""
 
 
 class MissingInputError(JanusPoreError):

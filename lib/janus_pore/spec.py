@@ -48,9 +48,9 @@ PIECES_LIMIT = 100_000
 
 def _file_name(name: str) -> str:
     """Refuse a name that could lead out of the directory that bears it."""
-    if not name or name[0] == "." or len(name) > 100 or re.search(r"[/\\\x00-\x1f\x7f]", name):
+    if not name or name[0] == "." or len(name) > 200 or re.search(r"[/\\\x00-\x1f\x7f]", name):
         raise ValueError(
-            "becomes part of a path, so it must have 1 to 100 characters, no slash or control "
+            "becomes part of a path, so it must have 1 to 200 characters, no slash or control "
             "character, and no dot in front"
         )
     return name

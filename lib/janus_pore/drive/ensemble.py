@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -72,8 +72,8 @@ class Tree:
             s
             for ways in self.ways.values()
             for way in ways.values()
-            for s in _with_ancestors(way[-1])
-            if s.replica is not None
+            for s in (way[0].parent, *way)
+            if s is not None
         )
 
     def pending(self, chosen: Iterable[Segment]) -> list[Segment]:
@@ -87,7 +87,7 @@ class Tree:
             while parent is not None and parent.dir not in out and not self._continues(parent):
                 out = {parent.dir: parent, **out}
                 parent = parent.parent
-        depth = {s.dir: sum(1 for _ in _with_ancestors(s)) for s in out.values()}
+        depth = {s.dir: len(_with_ancestors(s)) for s in out.values()}
         return sorted(out.values(), key=lambda s: (-1 if s.replica is None else s.replica,
                                                    depth[s.dir]))  # fmt: skip
 
@@ -103,11 +103,15 @@ class Tree:
 def tree(
     built: BuiltSystem, run: RunSpec, histories: Mapping[str, tuple[segments.Piece, ...]],
     *, replicas: int, frame_ps: float, planned: Iterable[Segment] = (),
+    only: Collection[int] | None = None,
 ) -> Tree:  # fmt: skip
     """The segments that drive replicas 0 .. n - 1 with each history, cut as is cheapest.
 
-    ``planned`` segments are taken to be on disk already.
+    ``only`` some of these replicas, if it is given, with what they start from. ``planned``
+    segments are taken to be on disk already.
     """
+    chosen = [r for r in range(replicas) if only is None or r in only]
+    replicas = max(chosen, default=-1) + 1
     stamp = segments.reduction_stamp(built, run)
     dt_ps = run.dt_fs / 1000
     start = segments.start_segment(built, run)
@@ -125,7 +129,7 @@ def tree(
     snapshots = [grown[name] for name in rests]
     fine = max(1, round(frame_ps / dt_ps))
     ways = {}
-    for replica in range(replicas):
+    for replica in chosen:
         root = segments.settle_segment(built, run, snapshots[replica][-1], replica)
         known = segments.known_segments(root.dir.parent, frame_steps=fine, stamp=stamp)
         known |= as_if.get(root.dir.parent, {})
@@ -135,10 +139,12 @@ def tree(
     return Tree(snapshots, ways, whole, atoms)
 
 
-def _with_ancestors(segment: Segment) -> Iterator[Segment]:
-    if segment.parent is not None:
-        yield from _with_ancestors(segment.parent)
-    yield segment
+def _with_ancestors(segment: Segment) -> list[Segment]:
+    """A segment after all that it continues, the oldest first."""
+    out = [segment]
+    while out[-1].parent is not None:
+        out.append(out[-1].parent)
+    return out[::-1]
 
 
 def _unique(chosen: Iterable[Segment]) -> list[Segment]:
@@ -155,12 +161,14 @@ def _histories(
     }
 
 
-def _protocol_tree(
-    built: BuiltSystem, profile: Profile, protocol: Protocol, planned: Iterable[Segment] = ()
-) -> Tree:
+def protocol_tree(
+    built: BuiltSystem, profile: Profile, protocol: Protocol, planned: Iterable[Segment] = (),
+    only: Collection[int] | None = None,
+) -> Tree:  # fmt: skip
+    """The segments of a protocol, as :func:`tree`."""
     return tree(
         built, profile.run, _histories(profile, protocol)[1],
-        replicas=protocol.replicas, frame_ps=protocol.frame_ps, planned=planned,
+        replicas=protocol.replicas, frame_ps=protocol.frame_ps, planned=planned, only=only,
     )  # fmt: skip
 
 
@@ -176,6 +184,8 @@ def run_protocol(
     workers: int | None = None,
     keep_trajectory: bool = False,
     walltime_h: float | None = None,
+    only: Collection[int] | None = None,
+    layout: gromacs.Layout | None = None,
 ) -> list[RunRecord]:
     """Run everything of a protocol that is not there yet.
 
@@ -197,6 +207,10 @@ def run_protocol(
         Leave ``trajectory.xtc`` in the segments that this call makes.
     walltime_h
         Stop cleanly after this many hours.
+    only
+        Numbers of the replicas to run; by default all of the protocol's.
+    layout
+        How replicas share the machine; by default as measured, or as ``workers`` says.
 
     Returns
     -------
@@ -215,8 +229,11 @@ def run_protocol(
     built = open_system(profile.system)
     engine = engine_for(profile, built, keep_trajectory)
     with stopping(engine.stop, walltime_h):
-        complete(engine, lambda: _protocol_tree(built, profile, protocol), name, workers, progress)
-    return open_runs(profile, name)
+        complete(
+            engine, lambda: protocol_tree(built, profile, protocol, only=only),
+            name, workers, progress, layout,
+        )  # fmt: skip
+    return open_runs(profile, name, only=only)
 
 
 def equilibrate(
@@ -226,6 +243,7 @@ def equilibrate(
     replicas: int = 1,
     progress: bool = True,
     walltime_h: float | None = None,
+    layout: gromacs.Layout | None = None,
 ) -> list[RunRecord]:
     """Equilibrate at zero field until there are snapshots for some replicas.
 
@@ -246,14 +264,15 @@ def equilibrate(
     with stopping(engine.stop, walltime_h):
         complete(
             engine, lambda: tree(built, profile.run, {}, replicas=replicas, frame_ps=1.0),
-            "equilibration", 1, progress,
+            "equilibration", 1, progress, layout,
         )  # fmt: skip
     return open_equilibration(profile, replicas=replicas)
 
 
 def complete(
-    engine: Engine, grown: Callable[[], Tree], what: str, workers: int | None, progress: bool
-) -> None:
+    engine: Engine, grown: Callable[[], Tree], what: str, workers: int | None, progress: bool,
+    layout: gromacs.Layout | None = None,
+) -> None:  # fmt: skip
     """Run what a tree lacks until it lacks nothing.
 
     Once is enough, except where a segment made again (for finer frames, or after damage)
@@ -267,21 +286,22 @@ def complete(
     with contextlib.ExitStack() as stack:
         if through_gmxapi.unavailable(engine.gmx) is None:
             engine.runner = stack.enter_context(contextlib.closing(through_gmxapi.Servers()))
-        _complete(engine, grown, what, workers, progress)
+        _complete(engine, grown, what, workers, progress, layout)
 
 
 def _complete(
-    engine: Engine, grown: Callable[[], Tree], what: str, workers: int | None, progress: bool
-) -> None:
+    engine: Engine, grown: Callable[[], Tree], what: str, workers: int | None, progress: bool,
+    layout: gromacs.Layout | None,
+) -> None:  # fmt: skip
     needed = grown()
     # Seconds of work, always on one thread, so that all that follows begins alike.
     start = [s for s in needed.equilibration() if s.kind == "start"]
     execute(engine, needed.pending(start), "preparation", gromacs.Layout(1, 1), progress)
-    alone = layout_for(engine, start[0], needed.equilibration(), 1, 1)
+    alone = layout or layout_for(engine, start[0], needed.equilibration(), 1, 1)
     while pending := (needed := grown()).pending(needed.equilibration()):
         execute(engine, pending, "equilibration", alone, progress)
     ends = sum(len(ways) for ways in needed.ways.values())
-    layout = layout_for(engine, start[0], needed.drive(), ends, workers)
+    layout = layout or layout_for(engine, start[0], needed.drive(), ends, workers)
     while pending := (needed := grown()).pending(needed.drive()):
         if again := [s for s in pending if s.dir.is_dir()]:
             why = segments.unfitness(engine.system, engine.run, again[0])
@@ -380,7 +400,7 @@ def _plan(
     planned = _unique(rest.equilibration())
     costs = [_cost("equilibration", "", rest, rest.equilibration(), 1, measured)]
     for name, protocol in zip(names or profile.protocols, chosen, strict=True):
-        needed = _protocol_tree(built, profile, protocol, planned)
+        needed = protocol_tree(built, profile, protocol, planned)
         runs = sum(len(ways) for ways in needed.ways.values())
         new = [s for s in needed.drive() if s.dir not in {p.dir for p in planned}]
         costs.append(_cost(name, protocol.figure, needed, new, runs, measured))
@@ -407,7 +427,6 @@ def _cost(
             hours = (ns / layout.ns_per_day * 24 + startup / 3600) / at_once
     ways = [way for ways in needed.ways.values() for way in ways.values()] or needed.snapshots[-1:]
     everything = needed.drive() if needed.drive() else needed.equilibration()
-    atoms = needed.atoms
     return Cost(
         stage=stage,
         figure=figure,
@@ -417,11 +436,16 @@ def _cost(
         ns_tree=round(sum(s.duration_ps for s in everything) / 1000, 6),
         ns_alone=round(sum(s.duration_ps for way in ways for s in way) / 1000, 6),
         hours=hours,
-        storage_MB=1e-6 * sum(
-            SEGMENT_BYTES + ATOM_BYTES * atoms + FRAME_BYTES * s.steps / max(1, s.frame_steps)
-            for s in pending
-        ),
-    )  # fmt: skip
+        storage_MB=1e-6 * bytes_kept(needed, pending),
+    )
+
+
+def bytes_kept(needed: Tree, chosen: Iterable[Segment]) -> float:
+    """What some segments of a tree take on disk, about."""
+    return sum(
+        SEGMENT_BYTES + ATOM_BYTES * needed.atoms + FRAME_BYTES * s.steps / max(1, s.frame_steps)
+        for s in chosen
+    )
 
 
 def plan_table(costs: Sequence[Cost]) -> str:
@@ -503,8 +527,17 @@ def _field(applied: FieldSegment, start_ps: float, t_ps: FloatArray) -> FloatArr
 # --- finding ----------------------------------------------------------------------------
 
 
-def open_runs(profile: Profile, protocol: str) -> list[RunRecord]:
+def open_runs(
+    profile: Profile, protocol: str, *, only: Collection[int] | None = None
+) -> list[RunRecord]:
     """The runs of a protocol that are on disk, without running anything.
+
+    Parameters
+    ----------
+    profile, protocol
+        As for :func:`run_protocol`.
+    only
+        Numbers of the replicas; by default all of the protocol's.
 
     Raises
     ------
@@ -516,7 +549,10 @@ def open_runs(profile: Profile, protocol: str) -> list[RunRecord]:
     chosen = profile.protocol(protocol)
     built = open_system(profile.system)
     waveforms, histories = _histories(profile, chosen)
-    needed = tree(built, profile.run, histories, replicas=chosen.replicas, frame_ps=chosen.frame_ps)
+    needed = tree(
+        built, profile.run, histories,
+        replicas=chosen.replicas, frame_ps=chosen.frame_ps, only=only,
+    )  # fmt: skip
     missing = [s for s in needed.drive() if s.dir not in needed.whole]
     if missing:
         raise MissingInputError(

@@ -17,7 +17,7 @@ replica's root; what each keeps is the force on its ion by part, frame by frame.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,10 +89,12 @@ def simulated_ns(profile: Profile) -> float:
     return count * (wanted.equilibrate_ps + wanted.sample_ps) / 1000
 
 
-def tree(built: BuiltSystem, profile: Profile) -> tuple[ensemble.Tree, list[WindowRecord]]:
-    """The segments that the windows need, and where each will lie."""
+def tree(
+    built: BuiltSystem, profile: Profile, *, only: Collection[int] | None = None
+) -> tuple[ensemble.Tree, list[WindowRecord]]:
+    """The segments that the windows need, ``only`` those of some replicas, and where they lie."""
     wanted, run = asked_for(profile), profile.run
-    base = ensemble.tree(built, run, {}, replicas=wanted.replicas, frame_ps=1.0)
+    base = ensemble.tree(built, run, {}, replicas=wanted.replicas, frame_ps=1.0, only=only)
     frame_steps = max(1, round(wanted.frame_ps * 1000 / run.dt_fs))
     home = segments.system_runs(built) / "windows"
     known = segments.known_segments(
@@ -103,7 +105,7 @@ def tree(built: BuiltSystem, profile: Profile) -> tuple[ensemble.Tree, list[Wind
     )
     ways: dict[int, dict[str, list[Segment]]] = {}
     records = []
-    for replica in range(wanted.replicas):
+    for replica in base.ways:
         root = segments.settle_segment(built, run, base.snapshots[replica][-1], replica)
         ways[replica] = {}
         for field in wanted.fields_V_per_nm:
@@ -142,6 +144,8 @@ def run_windows(
     progress: bool = True,
     workers: int | None = None,
     walltime_h: float | None = None,
+    only: Collection[int] | None = None,
+    layout: gromacs.Layout | None = None,
 ) -> list[WindowRecord]:
     """Run every window of a profile that is not there yet, with what it starts from.
 
@@ -152,7 +156,7 @@ def run_windows(
     ----------
     profile
         With an entry ``windows``.
-    system, progress, workers, walltime_h
+    system, progress, workers, walltime_h, only, layout
         As for :func:`janus_pore.drive.ensemble.run_protocol`.
 
     Raises
@@ -167,12 +171,14 @@ def run_windows(
     built = open_system(profile.system)
     engine = _engine(profile, built)
     with stopping(engine.stop, walltime_h):
-        ensemble.complete(engine, lambda: tree(built, profile)[0], "windows", workers, progress)
-    return open_windows(profile)
+        ensemble.complete(
+            engine, lambda: tree(built, profile, only=only)[0], "windows", workers, progress, layout
+        )
+    return open_windows(profile, only=only)
 
 
-def open_windows(profile: Profile) -> list[WindowRecord]:
-    """The windows of a profile, without running anything.
+def open_windows(profile: Profile, *, only: Collection[int] | None = None) -> list[WindowRecord]:
+    """The windows of a profile, ``only`` those of some replicas, without running anything.
 
     Raises
     ------
@@ -181,7 +187,7 @@ def open_windows(profile: Profile) -> list[WindowRecord]:
     MissingInputError
         If one has not been run; the message names what makes it.
     """
-    needed, records = tree(open_system(profile.system), profile)
+    needed, records = tree(open_system(profile.system), profile, only=only)
     missing = [r for r in records if r.path not in needed.whole]
     if missing:
         raise MissingInputError(

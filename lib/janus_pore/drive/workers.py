@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
 from .. import paths
-from ..errors import GromacsError, RunError
+from ..errors import GromacsError, RunError, StoppedError
 from ..spec import key
 from . import gromacs, segments
 from .segments import Claim, Engine, Segment
@@ -177,7 +177,7 @@ def execute(
             bar.show([s for s, _ in running.values()], waiting.values(), failed)
     texts = [f"segment {path}: {error}" for path, error in failed.items()]
     if engine.stop.reason is not None:
-        raise RunError(
+        raise StoppedError(
             f"{what} was stopped ({engine.stop.reason}); {len(done)} of {len(pending)} segments "
             "were finished and the others keep their checkpoints: the same command continues"
             + "".join(f"\n{text}" for text in texts)

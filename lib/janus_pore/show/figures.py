@@ -728,6 +728,39 @@ def driven(
     return figure
 
 
+# --- sweeps ---------------------------------------------------------------------------
+
+
+@styled
+def comparison(panels: Mapping[str, Mapping[str, Curve]], *, note: str = "") -> Figure:
+    """Charge moved against time by estimator, one panel for each point of a sweep.
+
+    Parameters
+    ----------
+    panels
+        Point to estimator to curve (x: time in ps, value: charge in e).
+    note
+        What the figure rests on.
+    """
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = _figure(DOUBLE_IN if columns > 1 else SINGLE_IN, 0.7 + 1.6 * rows)
+    axes = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True)).ravel()
+    for ax, (label, curves) in zip(axes, panels.items(), strict=False):
+        _zero(ax)
+        for estimator, curve in curves.items():
+            colour = ESTIMATOR_COLOUR[estimator]
+            _draw(ax, curve, color=colour, label=ESTIMATOR_NAME[estimator])
+        ax.set_title(label.replace(",", "\n"), fontsize=6.5)
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    _legend_above(figure, axes[0])
+    figure.supylabel("charge moved (e)", fontsize=8)
+    axes[(rows - 1) * columns].set_xlabel("time (ps)")
+    _note(figure, note)
+    return figure
+
+
 # --- current --------------------------------------------------------------------------
 
 

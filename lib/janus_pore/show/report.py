@@ -84,7 +84,12 @@ class NotebookError(JanusPoreError):
     """A notebook stopped; the message holds its last cell's error."""
 
 
-def run_notebook(name: str, profile: str, parameters: Mapping[str, Any] | None = None) -> Path:
+def run_notebook(
+    name: str,
+    profile: str,
+    parameters: Mapping[str, Any] | None = None,
+    target: Path | None = None,
+) -> Path:
     """Execute one notebook with papermill.
 
     Parameters
@@ -95,12 +100,14 @@ def run_notebook(name: str, profile: str, parameters: Mapping[str, Any] | None =
         Name of a profile.
     parameters
         Further parameters of the notebook.
+    target
+        File of the executed notebook; by default ``results/<profile>/<name>.ipynb``, or in a
+        directory of its own within where the parameters choose another system.
 
     Returns
     -------
     Path
-        The executed notebook, ``results/<profile>/<name>.ipynb``, or in a directory of its
-        own within where the parameters choose another system.
+        The executed notebook.
 
     Raises
     ------
@@ -116,7 +123,7 @@ def run_notebook(name: str, profile: str, parameters: Mapping[str, Any] | None =
     source = paths.project_root() / "notebooks" / f"{name}.ipynb"
     if not source.is_file():
         raise MissingInputError(f"there is no notebook {source}; the clone is not complete")
-    target = chosen.results_dir / f"{name}.ipynb"
+    target = target or chosen.results_dir / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
@@ -181,7 +188,18 @@ def mathematics(markdown: str) -> str:
     return "".join(part if part.startswith("`") else prose(part) for part in parts)
 
 
-def convert(notebook: Any, target: Path, here: str, title: str) -> Path:
+def page_of(name: str) -> tuple[str, str]:
+    """A notebook's title and the address of its page."""
+    return TITLES[name], f"{name}.html"
+
+
+def convert(
+    notebook: Any,
+    target: Path,
+    here: str,
+    title: str,
+    pages: Sequence[tuple[str, str]] | None = None,
+) -> Path:
     """Write a notebook as one static page: no script, nothing loaded from elsewhere.
 
     Parameters
@@ -194,6 +212,8 @@ def convert(notebook: Any, target: Path, here: str, title: str) -> Path:
         This page's name in the navigation.
     title
         Of the page.
+    pages
+        Names and addresses for the navigation; by default those of a report.
     """
     nb: Any = nbformat
     content = nb.read(notebook, as_version=4) if isinstance(notebook, Path) else notebook
@@ -211,8 +231,7 @@ def convert(notebook: Any, target: Path, here: str, title: str) -> Path:
             "title": title,
             "here": here,
             "style": (_PAGES / "style.css").read_text(encoding="utf-8"),
-            "pages": [("Overview", "index.html")]
-            + [(TITLES[name], f"{name}.html") for name in NOTEBOOKS],
+            "pages": pages or (("Overview", "index.html"), *map(page_of, NOTEBOOKS)),
         },
     )
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -311,7 +330,7 @@ def front_page(profile: Profile, failures: Mapping[str, str], ran: Sequence[str]
     known = [json.loads(p.read_text("utf-8")) for p in stamps if p.is_file()]
     if known:
         parts += ["## What was run", _stamps_table(known)]
-    return _prose(parts)
+    return as_notebook(parts)
 
 
 def _findings(profile: Profile) -> dict[str, str]:
@@ -338,7 +357,7 @@ def _stamps_table(stamps: Sequence[Mapping[str, str]]) -> str:
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
-def _prose(parts: Sequence[str]) -> Any:
+def as_notebook(parts: Sequence[str]) -> Any:
     """A notebook of text alone."""
     v4: Any = nbformat.v4
     return v4.new_notebook(cells=[v4.new_markdown_cell(part) for part in parts])
@@ -359,7 +378,7 @@ def write_report(profile: Profile, failures: Mapping[str, str], destination: Pat
         if name in ran:
             convert(results / f"{name}.ipynb", folder / f"{name}.html", TITLES[name], TITLES[name])
         else:
-            blank = _prose([f"# {TITLES[name]}\n\nNot run yet."])
+            blank = as_notebook([f"# {TITLES[name]}\n\nNot run yet."])
             convert(blank, folder / f"{name}.html", TITLES[name], TITLES[name])
     if (results / "figures").is_dir():
         shutil.copytree(results / "figures", folder / "figures", dirs_exist_ok=True)

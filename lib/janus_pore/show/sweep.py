@@ -1,0 +1,394 @@
+"""What a campaign shows: series, executed notebooks, a summary of all points.
+
+``python -m janus_pore.show.sweep run FILE`` hands the campaign to Snakemake, which calls the
+other commands of this module and :mod:`janus_pore.drive.stages` for what is missing or stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import html
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import yaml
+from filelock import FileLock, Timeout
+
+from .. import paths
+from ..campaign import Campaign, load_campaign, parameters, points
+from ..drive import ensemble, stages
+from ..errors import JanusPoreError, MissingInputError, RunError
+from ..measure import series, statistics
+from ..measure.statistics import Estimate
+from ..spec import Profile, Sine
+from . import figures, loops, report, scorecard
+from .page import table
+
+MOST_PANELS = 24
+"""Points in the comparison; the table holds all of them."""
+
+COLUMNS = ("protocol", "waveform", "quantity", "estimator", "value", "low", "high",
+           "independent", "unit")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """One number of one point, with what it is of."""
+
+    protocol: str
+    waveform: str
+    quantity: str
+    estimator: str
+    estimate: Estimate
+    unit: str
+
+    def cells(self) -> list[object]:
+        """In the order of :data:`COLUMNS`; an interval only where there is one."""
+        e = self.estimate
+        ends = [f"{x:.6g}" if e.enough else "" for x in (e.low, e.high)]
+        return [self.protocol, self.waveform, self.quantity, self.estimator,
+                f"{e.value:.6g}", *ends, f"{e.n_independent:g}", self.unit]  # fmt: skip
+
+
+# --- one point --------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def at_home(chosen: Campaign) -> Iterator[None]:
+    """Results go to the campaign's directory, those of notebooks too."""
+    name, home = "JANUS_PORE_RESULTS", str(chosen.home)
+    before = os.environ.get(name)
+    os.environ[name] = home
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
+@contextlib.contextmanager
+def noting(folder: Path, what: str) -> Iterator[None]:
+    """Keep the reason of a failure in ``<folder>/<what>.failed``, until it is mended."""
+    note = folder / f"{what}.failed"
+    try:
+        yield
+    except Exception as error:
+        folder.mkdir(parents=True, exist_ok=True)
+        note.write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
+        raise
+    note.unlink(missing_ok=True)
+
+
+def write_series(profile: Profile) -> Path:
+    """Join every run's segments to one series each, for a point and its further systems.
+
+    Returns
+    -------
+    Path
+        ``series.json`` in the point's directory: file to the checksum of its content.
+
+    Raises
+    ------
+    MissingInputError
+        If a run is missing.
+    """
+    index = {}
+    for one in (profile, *profile.siblings()):
+        for name in one.protocols:
+            for record in ensemble.open_runs(one, name):
+                target = one.results_dir / "series"
+                target /= f"{name},{record.label},r{record.replica:03d}.nc"
+                whole = series.concatenate(record.series)
+                series.write(whole, target)
+                relative = target.relative_to(profile.results_dir).as_posix()
+                index[relative] = {
+                    "protocol": name,
+                    "waveform": record.label,
+                    "replica": record.replica,
+                    "sha256": series.checksum(whole),
+                }
+    path = profile.results_dir / "series.json"
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+    return temporary.replace(path)
+
+
+def execute(chosen: Campaign, profile: Profile, name: str) -> Path:
+    """Execute a notebook for a point and write its page beside it.
+
+    Returns
+    -------
+    Path
+        The executed notebook, ``<name>.ipynb`` in the point's directory. What a notebook that
+        stopped has shown is kept as ``<name>.stopped.ipynb``.
+
+    Raises
+    ------
+    NotebookError
+        If a cell fails.
+    """
+    folder = profile.results_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    given = chosen.profile
+    if not chosen.whole:
+        given = str(folder / "profile.yaml")
+        content = profile.model_dump(mode="json", exclude={"own_system"})
+        Path(given).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    stopped = folder / f"{name}.stopped.ipynb"
+    report.run_notebook(name, given, target=stopped)
+    pages = [("Sweep", "../index.html"), *map(report.page_of, chosen.notebooks)]
+    title = f"{chosen.name} {profile.name}: {report.TITLES[name]}"
+    here = report.TITLES[name]
+    report.convert(stopped, folder / f"{name}.html", here, title, None if chosen.whole else pages)
+    return stopped.replace(folder / f"{name}.ipynb")
+
+
+# --- all of them ------------------------------------------------------------------------
+
+
+def findings(profile: Profile) -> list[Found]:
+    """What a point's series say: voltage, charge moved, area of a sine's loop."""
+    out = []
+    for (protocol, label), data in _stacked(profile).items():
+        waveform = profile.protocol(protocol).waveforms()[label]
+        volts = float(np.abs(data["field"]).max()) * float(data.attrs["length_x_nm"])
+        exact = Estimate(volts, volts, volts, np.inf, "prescribed")
+        out.append(Found(protocol, label, "peak voltage", "", exact, "V"))
+        moved = data["charge"].sum("species").isel(time=-1)
+        for estimator in data["estimator"].values.tolist():
+            charge = statistics.mean(moved.sel(estimator=estimator).values)
+            out.append(Found(protocol, label, "charge moved", estimator, charge, "e"))
+        if isinstance(waveform, Sine) and waveform.cycles >= 1:
+            for estimator, species in loops.sweeps(data, waveform, profile).items():
+                area = loops.loop_areas(species["total"])["whole"]
+                out.append(Found(protocol, label, "loop area", estimator, area, "nA·V/nm"))
+    return out
+
+
+def _stacked(profile: Profile) -> dict[tuple[str, str], xr.Dataset]:
+    """A point's series by protocol and waveform, its own system's only."""
+    index = json.loads((profile.results_dir / "series.json").read_text(encoding="utf-8"))
+    by_run: dict[tuple[str, str], dict[int, xr.Dataset]] = {}
+    for name, about in index.items():
+        if name.startswith("series/"):
+            runs = by_run.setdefault((about["protocol"], about["waveform"]), {})
+            runs[about["replica"]] = series.read(profile.results_dir / name)
+    return {run: series.stack_replicas(replicas) for run, replicas in by_run.items()}
+
+
+def failure(chosen: Campaign, profile: Profile, jobs: Sequence[stages.Job]) -> str | None:
+    """Why a point is not finished; None if it is."""
+    folder = profile.results_dir
+    notes = [job.failure for job in jobs]
+    notes += [folder / f"{what}.failed" for what in ("series", *chosen.notebooks)]
+    for note in notes:
+        if note.is_file():
+            return note.read_text(encoding="utf-8").strip()
+    wanted = [folder / "series.json", *(folder / f"{n}.html" for n in chosen.notebooks)]
+    lacking = [path.name for path in wanted if not path.is_file()]
+    return f"not run yet: {', '.join(lacking)}" if lacking else None
+
+
+def summarise(chosen: Campaign) -> Path:
+    """Write the summary of a sweep: ``summary.csv``, ``comparison.*`` and ``index.html``.
+
+    Of a whole profile it is the report, under ``report/<profile>``.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    profiles, at = points(chosen), parameters(chosen)
+    jobs = stages.work(profiles)
+    if chosen.whole:
+        (profile,) = profiles.values()
+        notes = {name: profile.results_dir / f"{name}.failed" for name in chosen.notebooks}
+        stopped = {n: p.read_text(encoding="utf-8") for n, p in notes.items() if p.is_file()}
+        return report.write_report(profile, stopped, paths.report_dir())
+    folder = paths.results_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    whys = {label: failure(chosen, p, jobs.before(label)) for label, p in profiles.items()}
+    found = {label: findings(profiles[label]) for label, why in whys.items() if why is None}
+    axes = list(chosen.vary.axes)
+    with (folder / "summary.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["point", *axes, "status", *COLUMNS, "error"])
+        for label, why in whys.items():
+            start = [label, *at[label].values()]
+            for one in found.get(label, []):
+                rows.writerow([*start, "done", *one.cells(), ""])
+            if why is not None:
+                status = "missing" if why.startswith("not run yet") else "failed"
+                rows.writerow([*start, status, *[""] * len(COLUMNS), why])
+    parts = [f"# Sweep {chosen.name}\n\n{chosen.description}"]
+    parts += [_overview(chosen, whys, found)]
+    if found:
+        parts.append(_comparison({label: profiles[label] for label in found}, folder))
+    title = f"Sweep {chosen.name}"
+    return report.convert(
+        report.as_notebook(parts), folder / "index.html", "Sweep", title, [("Sweep", "index.html")]
+    )
+
+
+def _overview(
+    chosen: Campaign, whys: Mapping[str, str | None], found: Mapping[str, Sequence[Found]]
+) -> str:
+    """Points, their pages and what they found, as a table."""
+    rows = []
+    for label, why in whys.items():
+        numbers: dict[str, list[str]] = {}
+        runs = {(one.protocol, one.waveform) for one in found.get(label, [])}
+        for one in found.get(label, []):
+            run = f"{one.protocol}, {one.waveform}" if len(runs) > 1 else ""
+            exact = f"{one.estimate.value:.3g}"
+            text = scorecard.describe(one.estimate) if one.estimator else exact
+            words = " ".join(filter(None, [run, one.estimator, text]))
+            numbers.setdefault(f"{one.quantity} ({one.unit})", []).append(words)
+        rows.append(
+            {
+                "point": label,
+                "state": "done" if why is None else why,
+                **{name: "; ".join(texts) for name, texts in numbers.items()},
+            }
+        )
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    shown = table(columns, [[row.get(name, "") for name in columns] for row in rows]).html
+    for label, why in whys.items():
+        if why is None and chosen.notebooks:
+            cell = html.escape(label)
+            address = f"{cell}/{chosen.notebooks[0]}.html"
+            shown = shown.replace(f"<td>{cell}</td>", f'<td><a href="{address}">{cell}</a></td>', 1)
+    return shown
+
+
+def _comparison(profiles: Mapping[str, Profile], folder: Path) -> str:
+    """The figure of the first waveform of each point, kept and shown."""
+    panels = {}
+    for label in list(profiles)[:MOST_PANELS]:
+        (protocol, waveform), data = next(iter(_stacked(profiles[label]).items()))
+        moved = data["charge"].sum("species").mean("replica")
+        panels[label] = {
+            str(e): figures.Curve.bare(data["time"], moved.sel(estimator=e))
+            for e in data["estimator"].values
+        }
+    note = f"protocol {protocol}, {waveform}; mean over replicas"
+    figure = figures.comparison(panels, note=note)
+    for suffix in ("png", "svg"):
+        figure.savefig(folder / f"comparison.{suffix}")
+    alt = f"Charge moved against time, one panel for each of {len(panels)} points."
+    return f'<figure><img src="comparison.png" alt="{alt}" style="max-width:100%"></figure>'
+
+
+# --- command line -----------------------------------------------------------------------
+
+
+def run(file: Path, where: str, further: Sequence[str]) -> int:
+    """Hand a campaign to Snakemake; returns its exit status.
+
+    Parameters
+    ----------
+    where
+        A directory of ``workflow/profiles``, or any other Snakemake profile.
+    further
+        Options for Snakemake; with ``--dry-run`` also ns and bytes are said.
+
+    Raises
+    ------
+    RunError
+        If the campaign is being run already.
+    MissingInputError
+        If Snakemake is not installed.
+    """
+    chosen = load_campaign(file)
+    if shutil.which("snakemake", path=str(Path(sys.executable).parent)) is None:
+        raise MissingInputError(
+            "Snakemake is not installed here; run 'make setup', or install the packages of the "
+            "'workflow' extra in pyproject.toml"
+        )
+    workflow = paths.project_root() / "workflow"
+    profile = workflow / "profiles" / where
+    state = paths.results_dir() / ".workflow" / chosen.name
+    state.mkdir(parents=True, exist_ok=True)
+    program = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{program}{os.pathsep}{os.environ.get('PATH', '')}"}
+    command = [str(program / "snakemake"), "--snakefile", str(workflow / "Snakefile")]
+    command += ["--workflow-profile", str(profile if profile.is_dir() else Path(where).resolve())]
+    command += ["--directory", str(state), *further]
+    # Snakemake's own lock outlives a kill; this one does not. A profile may hold 'config'
+    # entries, which the same option on the command line would replace.
+    sizes = bool({"-n", "--dry-run", "--dryrun"}.intersection(further))
+    content = {"campaign": str(file.resolve()), "sizes": sizes}
+    (state / "config.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    command += ["--nolock", "--configfile", str(state / "config.yaml")]
+    try:
+        with FileLock(state / "campaign.lock", timeout=0):
+            status = subprocess.run(command, env=environment, check=False).returncode
+    except Timeout:
+        raise RunError(f"campaign {chosen.name!r} is being run by another process") from None
+    return status
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    cut = words.index("--") if "--" in words else len(words)
+    options = _parser().parse_args(words[:cut])
+    try:
+        if options.command == "run":
+            return run(options.campaign, options.where, words[cut + 1 :])
+        chosen = load_campaign(options.campaign)
+        with at_home(chosen):
+            if options.command == "summary":
+                print(f"summary: {summarise(chosen)}")
+                return 0
+            profile = points(chosen)[options.point]
+            what = options.notebook if options.command == "notebook" else "series"
+            with noting(profile.results_dir, what):
+                if options.command == "notebook":
+                    execute(chosen, profile, options.notebook)
+                else:
+                    write_series(profile)
+    except JanusPoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command continues where it was", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser: Any = argparse.ArgumentParser(
+        prog="python -m janus_pore.show.sweep", description=__doc__
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("campaign", type=Path, help="YAML file")
+    commands = parser.add_subparsers(required=True, dest="command")
+    command = commands.add_parser("run", parents=[shared], help="run all that is missing or stale",
+        epilog="What follows -- is handed to Snakemake.",
+    )  # fmt: skip
+    command.add_argument("--where", default="local", help="local, slurm or a Snakemake profile")
+    command = commands.add_parser("series", parents=[shared], help="join one point's series")
+    command.add_argument("point")
+    command = commands.add_parser("notebook", parents=[shared], help="one notebook of one point")
+    command.add_argument("point")
+    command.add_argument("notebook")
+    commands.add_parser("summary", parents=[shared], help="table and figure of all points")
+    return parser  # type: ignore[no-any-return]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

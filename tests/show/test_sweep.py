@@ -1,0 +1,109 @@
+"""Sweeps without molecular dynamics: reports of failures, the summary, the workflow's dry run."""
+
+import csv
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from filelock import FileLock
+
+from janus_pore import paths
+from janus_pore.errors import RunError
+from janus_pore.show import figures, sweep
+
+
+@pytest.fixture
+def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two points, nothing run yet."""
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("JANUS_PORE_RESULTS", str(tmp_path / "results"))
+    file = tmp_path / "pores.yaml"
+    content = {"profile": "tiny", "protocols": ["sine"], "vary": {"pore": ["hollow6", "none"]}}
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return file
+
+
+def test_a_notebook_that_stops_is_reported_with_its_last_cells_error(
+    campaign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep.main(["notebook", str(campaign), "pore=none", "03_iv_ndr"]) == 1
+    assert "MissingInputError" in capsys.readouterr().err
+    assert sweep.main(["summary", str(campaign)]) == 0
+    folder = campaign.parent / "results" / "sweeps" / "pores"
+    assert (folder / "pore=none" / "03_iv_ndr.stopped.ipynb").is_file()
+    assert not (folder / "pore=none" / "03_iv_ndr.ipynb").exists()
+    with (folder / "summary.csv").open(newline="", encoding="utf-8") as file:
+        found = {row["point"]: row for row in csv.DictReader(file)}
+    assert found["pore=none"]["status"] == "failed"
+    assert re.search(
+        r"03_iv_ndr stopped in its cell \d+: MissingInputError: .*01_build",
+        found["pore=none"]["error"],
+        re.DOTALL,
+    )
+    assert found["pore=hollow6"]["status"] == "missing"
+    assert "series.json, 03_iv_ndr.html" in found["pore=hollow6"]["error"]
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "MissingInputError" in page
+    assert "<script" not in page
+
+
+def test_one_campaign_is_run_once_at_a_time(campaign: Path) -> None:
+    pytest.importorskip("snakemake", reason="Snakemake, the 'workflow' extra, is not installed")
+    state = campaign.parent / "results" / ".workflow" / "pores"
+    state.mkdir(parents=True)
+    with FileLock(state / "campaign.lock"), pytest.raises(RunError, match="another process"):
+        sweep.run(campaign, "local", [])
+
+
+def test_a_wrong_campaign_is_one_line_and_nothing_is_run(
+    campaign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign.write_text("{profile: tiny, vary: {pores: [none]}}", encoding="utf-8")
+    assert sweep.main(["run", str(campaign)]) == 1
+    assert "vary.pores is not a parameter; check its spelling" in capsys.readouterr().err
+    assert not (campaign.parent / "results").exists()
+
+
+def test_the_comparison_has_a_panel_for_each_point() -> None:
+    time_ps = np.linspace(0.0, 1.0, 5)
+    panels = {
+        f"pore=none,seed={i}": {
+            e: figures.Curve.bare(time_ps, i * time_ps) for e in ("box", "pore", "crossings")
+        }
+        for i in range(6)
+    }
+    figure = figures.comparison(panels)
+    shown = [ax for ax in figure.axes if ax.get_visible()]
+    assert [ax.get_title(loc="left") or ax.get_title() for ax in shown] == [
+        f"pore=none\nseed={i}" for i in range(6)
+    ]
+    assert max(shown[5].get_lines()[1].get_ydata()) == 5.0
+
+
+def test_the_published_campaign_is_planned_within_a_minute(campaign: Path) -> None:
+    """Jobs, ns and bytes of more than 10,000 segments, on the cluster's profile."""
+    pytest.importorskip("snakemake", reason="Snakemake, the 'workflow' extra, is not installed")
+    file = paths.project_root() / "workflow" / "campaigns" / "paper.yaml"
+    began = time.monotonic()
+    command = ["-m", "janus_pore.show.sweep", "run", str(file), "--where", "slurm", "--", "-n"]
+    printed = _python(command)
+    assert time.monotonic() - began < 60
+    jobs, segments, ns = re.findall(r"(?m)^all +(\d+) +(\d+) +([\d.]+)", printed)[0]
+    assert int(segments) > 10_000
+    assert int(jobs) < int(segments) / 50
+    assert float(ns) > 1000
+    counted = dict(re.findall(r"(?m)^(\w+) +(\d+)$", printed))
+    stages = ("build", "equilibrate", "simulate", "windows")
+    assert sum(int(counted[name]) for name in stages) == int(jobs)
+    assert counted["notebook"] == "5"
+
+
+def _python(command: list[str]) -> str:
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
