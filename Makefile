@@ -3,6 +3,7 @@
 PYTHON ?= python3
 PROFILE ?= demo
 PYTEST_OPTIONS ?=
+BENCH_OPTIONS ?=
 LOCK_OPTIONS ?=
 CONFIG ?= workflow/campaigns/example.yaml
 WHERE ?= local
@@ -14,7 +15,8 @@ NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" GMX="$$(cat $(VENV)/gmx-path 2>/dev/null)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup venv gromacs report plan sweep test lint format lock clean
+.PHONY: help setup venv gromacs report plan sweep bench faults test lint format lock licences \
+	clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +42,13 @@ sweep: setup ## every point of CONFIG, a YAML file, here or on a cluster (WHERE=
 test: setup lint ## style, types, stripped notebooks, all tests
 	@$(RUN) python -m pytest $(PYTEST_OPTIONS)
 
+bench: setup ## side by side with other programs (BENCH_OPTIONS=--quick for a look)
+	@$(RUN) PYTHONPATH=tools python bench/compare.py $(BENCH_OPTIONS)
+
+faults: setup ## kills, damage, full disks on purpose; are the results the same?
+	@$(RUN) python bench/faults.py kills
+	@$(RUN) python bench/faults.py
+
 lint: venv ## style, types, stripped notebooks
 	@$(RUN) ruff check --quiet .
 	@$(RUN) ruff format --quiet --check .
@@ -53,6 +62,9 @@ format: venv ## put code and notebooks into the house style
 
 lock: ## pin all packages anew (LOCK_OPTIONS=--upgrade for the newest)
 	@$(PYTHON) tools/lock.py $(LOCK_OPTIONS)
+
+licences: venv ## licence of every locked package
+	@$(RUN) python tools/licences.py
 
 clean: ## remove report/, results/ and tool caches; MD in runs/ and GROMACS stay
 	@rm -rf report results .mypy_cache .ruff_cache .pytest_cache .hypothesis

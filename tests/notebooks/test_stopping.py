@@ -40,6 +40,7 @@ def test_a_stopped_report_leaves_no_simulation_behind(tmp_path):
         printed, _ = process.communicate(timeout=90)
     assert process.returncode == 130
     assert "the same command continues" in printed
+    assert "Traceback" not in printed, printed
     assert "100%|" not in printed.split("equilibration", 1)[1], printed
     here = str(tmp_path)
     assert not [p for p in psutil.process_iter(["cwd"]) if here in str(p.info["cwd"])]

@@ -152,7 +152,7 @@ def find_gmx() -> Gmx:
             raise GromacsError(
                 f"GMX = {override!r} is not a program; set it to the gmx to use, or unset it"
             )
-        return _probe(Path(found))
+        return probe(Path(found))
     conda = os.environ.get("CONDA_PREFIX")
     built = sorted(
         (paths.cache_dir() / "gromacs").glob("*/bin/gmx"), key=lambda p: p.stat().st_mtime
@@ -164,7 +164,7 @@ def find_gmx() -> Gmx:
     ]
     for candidate in candidates:
         if candidate is not None and os.access(candidate, os.X_OK):
-            return _probe(Path(candidate))
+            return probe(Path(candidate))
     raise GromacsError(
         "no GROMACS was found (looked at $GMX, PATH, the conda environment and "
         f"{paths.cache_dir() / 'gromacs'}): run 'make gromacs', or 'conda env create -f "
@@ -173,7 +173,14 @@ def find_gmx() -> Gmx:
 
 
 @cache
-def _probe(path: Path) -> Gmx:
+def probe(path: Path) -> Gmx:
+    """Ask a program for its version and features.
+
+    Raises
+    ------
+    GromacsError
+        If it does not run, or is no GROMACS or too old a one.
+    """
     try:
         done = subprocess.run(
             [path, "-nocopyright", "--version"], capture_output=True, text=True,

@@ -695,7 +695,7 @@ def _inputs(partial: Path) -> dict[str, str | None]:
     """Checksums of what a segment's dynamics begins from."""
     return {
         name: _sha256(partial / name) if (partial / name).exists() else None
-        for name in ("segment.tpr", "start.cpt")
+        for name in ("segment.tpr", "start.cpt", "held.json")
     }
 
 

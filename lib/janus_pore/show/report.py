@@ -12,6 +12,7 @@ import base64
 import html
 import io
 import json
+import logging
 import os
 import re
 import shutil
@@ -72,6 +73,13 @@ class _LocalKernel(AsyncKernelManager):
         # the path of such a file may hold about a hundred characters
         if os.name == "posix" and len(jupyter_runtime_dir()) < _LONGEST_SOCKET_DIRECTORY:
             self.transport = "ipc"
+
+    def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+        """Have the kernel keep to itself that its sockets are closed when it is stopped."""
+        command: list[str] = super().format_kernel_cmd(
+            [*(extra_arguments or []), f"--log-level={logging.CRITICAL}"]
+        )
+        return command
 
     async def shutdown_kernel(  # type: ignore[override]
         self, now: bool = False, restart: bool = False

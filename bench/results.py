@@ -1,0 +1,115 @@
+"""Measurements kept as JSON, and the page made of them: ``bench/RESULTS.md``."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from janus_pore.drive import gromacs
+from janus_pore.drive.segments import git_commit
+
+HERE = Path(__file__).parent
+KEPT = HERE / "results"
+
+
+def machine() -> dict[str, str]:
+    """What the numbers were measured on."""
+    cpu = platform.processor() or platform.machine()
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+        cpu = found.group(1) if found else cpu
+    except OSError:
+        pass
+    gpus = gromacs.machine_gpus()
+    return {
+        "processor": f"{cpu}, {gromacs.cores()} cores usable",
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "GPU": ", ".join(gpus) or "none",
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "load before": f"{psutil.getloadavg()[0]:.2f}",
+    }
+
+
+def keep(name: str, data: Mapping[str, Any]) -> None:
+    """Write a measurement with date, machine and commit, and the page anew."""
+    KEPT.mkdir(exist_ok=True)
+    stamped = {
+        "date": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
+        "commit": git_commit() or "unknown",
+        "machine": machine(),
+        **data,
+    }
+    text = json.dumps(stamped, indent=1, allow_nan=False) + "\n"
+    (KEPT / f"{name}.json").write_text(text, encoding="utf-8")
+    (HERE / "RESULTS.md").write_text(page(), encoding="utf-8")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table that can be read as plain text too."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    lines = [" | ".join(w.ljust(n) for w, n in zip(row, widths, strict=True)) for row in
+             (head, ["-" * n for n in widths], *rows)]  # fmt: skip
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def page() -> str:
+    """All that is kept, as Markdown."""
+    parts = [
+        "# Results\n\nWritten by `make bench` and `make faults`. Each ratio is of two "
+        "measurements of one run, in turns; numbers of different sections may come from "
+        "different days and machines."
+    ]
+    for name, show in SECTIONS.items():
+        file = KEPT / f"{name}.json"
+        if file.is_file():
+            data = json.loads(file.read_text(encoding="utf-8"))
+            about = ", ".join(f"{k}: {v}" for k, v in data["machine"].items())
+            parts.append(f"{show(data)}\n\n*{data['date']}, commit {data['commit'][:12]}. {about}*")
+    return "\n\n".join(parts) + "\n"
+
+
+def _measured(data: Mapping[str, Any]) -> str:
+    parts = []
+    for group in data["groups"]:
+        quick = " (quick: short runs)" if data["quick"] else ""
+        parts += [f"## {group['title']}{quick}", group["text"], table(group["head"], group["rows"])]
+    return "\n\n".join(parts)
+
+
+def _faults(title: str) -> Callable[[Mapping[str, Any]], str]:
+    def show(data: Mapping[str, Any]) -> str:
+        kinds = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in data["by_kind"].items())
+        rows = [
+            ("faults", f"{data['faults']} ({kinds})"),
+            ("ensembles, starts of the command", f"{data['ensembles']}, {data['starts']}"),
+            ("series compared", f"{data['series_compared']}, bit for bit"),
+            ("series wrong", str(len(data["series_wrong"]))),
+            ("ensembles that did not finish", str(data["unfinished"])),
+            ("drivers that broke down", str(len(data["breakdowns"]))),
+            ("systems named as damaged and built again", str(data["remedies"])),
+            (
+                "work lost by a killed mdrun",
+                f"{data['lost_s_mean']:.2f} s on average, {data['lost_s_largest']:.2f} s at most; "
+                f"a checkpoint every {data['checkpoint_every_s']:.2g} s",
+            ),
+            ("took", f"{data['wall_s']:.0f} s, seed {data['seed']}"),
+        ]
+        return f"## {title}\n\n{table(('', 'found'), rows)}"
+
+    return show
+
+
+SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    **dict.fromkeys(
+        ("throughput", "accuracy", "ensembles", "analysis", "overhead", "tree"), _measured
+    ),
+    "kills": _faults("Kills at random moments of an ensemble"),
+    "faults": _faults("Faults of every kind"),
+}

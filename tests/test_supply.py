@@ -1,0 +1,60 @@
+"""What is installed: all of it locked, and under a licence that lets it be shared."""
+
+import re
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import licences
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_declared_package_is_locked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    declared = {plain(re.split(r"[<>=!~\[; ]", line)[0]) for line in lines}
+    assert declared <= {plain(name) for name in licences.locked()}
+
+
+def test_every_locked_package_has_a_free_licence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert licences.main() == 0, capsys.readouterr().err
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(licences.locked()) > 50
+    assert sum("not installed" in line for line in lines) < len(lines) / 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ("License-Expression: MIT", "MIT"),
+        ("Classifier: License :: OSI Approved :: BSD License", "BSD License"),
+        ("License: Apache 2.0\n        and more", "Apache 2.0"),
+        ("Summary: none", ""),
+    ],
+)
+def test_licences_are_read_where_packages_state_them(
+    monkeypatch: pytest.MonkeyPatch, fields: str, found: str
+) -> None:
+    from email import message_from_string
+
+    monkeypatch.setattr(metadata, "metadata", lambda name: message_from_string(fields))
+    assert licences.licence("some") == found
+    assert licences.known(found) == bool(found)
+
+
+def test_an_unknown_licence_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(licences, "locked", lambda: ["numpy", "closed", "absent"])
+    texts = {"numpy": "BSD-3-Clause", "closed": "All rights reserved", "absent": None}
+    monkeypatch.setattr(licences, "licence", texts.get)
+    assert licences.main() == 1
+    assert capsys.readouterr().err == "to be looked at: closed\n"
