@@ -203,7 +203,7 @@ class Campaign:
         while driver.poll() is None and not self.mdruns() and time.monotonic() < until:
             time.sleep(0.05)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            driver.wait(self.chance.uniform(0, 2.5))
+            driver.wait(self.chance.uniform(0, 1.5))
 
     def note_loss(self, victims: Processes) -> None:
         """Seconds of dynamics that killing these loses."""

@@ -95,7 +95,7 @@ def _faults(title: str) -> Callable[[Mapping[str, Any]], str]:
             ("drivers that broke down", str(len(data["breakdowns"]))),
             ("systems named as damaged and built again", str(data["remedies"])),
             (
-                "work lost by a killed mdrun",
+                "killed mdruns: time since their last checkpoint, or start",
                 f"{data['lost_s_mean']:.2f} s on average, {data['lost_s_largest']:.2f} s at most; "
                 f"a checkpoint every {data['checkpoint_every_s']:.2g} s",
             ),
