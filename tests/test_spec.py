@@ -14,11 +14,14 @@ from damage import injuries, plain_data
 from janus_pore import paths, spec
 from janus_pore.build.forcefield import load_forcefield
 from janus_pore.build.system import system_dir
+from janus_pore.campaign import load_campaign
 from janus_pore.errors import SpecError
 from janus_pore.spec import Profile, Protocol, Sampled, SystemSpec, load_profile, validated
 
 TINY = (paths.data_dir() / "profiles" / "tiny.yaml").read_bytes()
 FORCE_FIELD = (paths.data_dir() / "forcefield.yaml").read_bytes()
+
+CAMPAIGN = (paths.project_root() / "workflow" / "campaigns" / "example.yaml").read_bytes()
 
 
 def read(content: bytes, reader: Any, name: str = "some.yaml") -> Any:
@@ -72,6 +75,12 @@ def test_a_damaged_force_field_is_read_or_refused_in_plain_words(content: bytes)
     read(content, load_forcefield.__wrapped__)
 
 
+@given(content=injuries(CAMPAIGN))
+@settings(max_examples=25, deadline=None)
+def test_a_damaged_campaign_is_read_or_refused_in_plain_words(content: bytes) -> None:
+    read(content, load_campaign)
+
+
 @given(where=st.sampled_from(["system", "run", "protocols", "windows", "name"]), data=plain_data())
 @settings(max_examples=60, deadline=None)
 def test_any_data_in_a_profile_is_accepted_or_refused_in_plain_words(where: str, data: Any) -> None:
@@ -95,7 +104,7 @@ def test_any_data_in_a_profile_is_accepted_or_refused_in_plain_words(where: str,
 )
 def test_loading_runs_no_code(tmp_path: Path, content: str) -> None:
     made = tmp_path / "made"
-    for reader in (profile, load_forcefield.__wrapped__):
+    for reader in (profile, load_forcefield.__wrapped__, load_campaign):
         assert read(content.format(made).encode(), reader) is None
     assert not made.exists()
 

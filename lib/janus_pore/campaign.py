@@ -17,12 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from . import paths
 from .errors import SpecError
-from .spec import Profile, Sine, load_profile, validated
+from .spec import Profile, Sine, load_profile, read_yaml, validated
 
 OF_THE_WAVE = ("amplitude_V_per_nm", "frequency_GHz")
 """Axes that change every sine of the protocols chosen; the others change the system."""
@@ -114,16 +113,9 @@ def load_campaign(file: str | Path) -> Campaign:
         Naming each wrong parameter, its value, and what is allowed.
     """
     path = Path(file).expanduser().resolve()
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SpecError(
-            f"campaign file {path} is not there; workflow/campaigns/ holds examples"
-        ) from None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"campaign file {path} is not readable as YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise SpecError(f"campaign file {path} must hold a mapping, not {type(data).__name__}")
+    if not path.is_file():
+        raise SpecError(f"campaign file {path} is not there; workflow/campaigns/ holds examples")
+    data = read_yaml(path, "campaign file")
     data.setdefault("name", path.stem)
     chosen = validated(Campaign, data, f"campaign {path}")
     beside = path.parent / chosen.profile
