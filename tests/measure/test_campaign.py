@@ -77,6 +77,7 @@ def test_its_papers_are_in_order(item: tuple[Profile, Path]) -> None:
     assert {line.split("  ")[1] for line in sums} == {
         campaign.CARD,
         f"{path.parent.name}/step_up.nc",
+        f"{path.parent.name}/step_up.gro",
         f"{path.parent.name}/step_up.json",
     }
     for line in sums:

@@ -16,6 +16,7 @@ import json
 import logging
 import math
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,8 +27,9 @@ import xarray as xr
 from .. import paths
 from ..build.system import build_system, open_system
 from ..drive import ensemble
+from ..drive.gromacs import find_gmx
 from ..errors import JanusPoreError, MeasureError
-from ..spec import Profile, load_profile, validated
+from ..spec import Profile, Step, load_profile, validated
 from . import series
 
 SUMS = "SHA256SUMS"
@@ -54,6 +56,7 @@ def ship(profile: Profile, protocol: str) -> Path:
     path = series.shipped_folder(profile) / f"{protocol}.nc"
     path.parent.mkdir(parents=True, exist_ok=True)
     series.write_protocol(data, path)
+    _ship_frame(records, path.with_suffix(".gro"))
     made = [
         json.loads((segment / "manifest.json").read_text("utf-8"))
         for segment in dict.fromkeys(s for record in records for s in record.path)
@@ -76,6 +79,24 @@ def ship(profile: Profile, protocol: str) -> Path:
     _write_json(path.with_suffix(".json"), manifest)
     write_card(paths.data_dir() / "campaigns" / profile.name)
     return path
+
+
+def _ship_frame(records: Sequence[ensemble.RunRecord], gro: Path) -> None:
+    """After steps of the field: the end of replica 0 at the highest one, for a picture."""
+    steps = [(r.waveform.to_V_per_nm, r) for r in records if isinstance(r.waveform, Step)]
+    if not steps:
+        return
+    last = max(steps, key=lambda s: (s[0], -s[1].replica))[1].path[-1].resolve()
+    with tempfile.TemporaryDirectory() as scratch:
+        find_gmx().run(
+            ["trjconv", "-f", last / "state.cpt", "-s", last / "segment.tpr", "-o", "end.gro"],
+            cwd=Path(scratch),
+            stdin="0\n",
+        )
+        frame = (Path(scratch) / "end.gro").read_text(encoding="ascii").splitlines()
+    # positions alone: velocities would more than double it
+    title, count, *atoms, box = frame
+    gro.write_text("\n".join([title, count, *(a[:44] for a in atoms), box, ""]), encoding="ascii")
 
 
 def write_card(campaign: Path) -> Path:
