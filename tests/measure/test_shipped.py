@@ -13,7 +13,7 @@ from janus_pore import paths
 from janus_pore.build.system import build_system
 from janus_pore.drive import ensemble
 from janus_pore.errors import MeasureError, MissingInputError, SpecError
-from janus_pore.measure import campaign, series
+from janus_pore.measure import series, shipped
 from janus_pore.spec import Profile, load_profile
 
 SHORT = {
@@ -41,7 +41,7 @@ def item(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Profile, Pa
         patch.setattr(paths, "data_dir", lambda: root / "data")
         build_system(profile.system)
         ensemble.run_protocol(profile, "step_up", progress=False)
-        yield profile, campaign.ship(profile, "step_up")
+        yield profile, shipped.ship(profile, "step_up")
 
 
 def from_campaign(profile: Profile) -> Profile:
@@ -71,11 +71,11 @@ def test_its_papers_are_in_order(item: tuple[Profile, Path]) -> None:
     assert manifest["md_ns"] == pytest.approx(3 * 2 * 2.0 / 1000)
     assert len({r["seed"] for r in manifest["replicas"].values()}) == 3
     root = path.parents[1]
-    card = (root / campaign.CARD).read_text(encoding="utf-8")
+    card = (root / shipped.CARD).read_text(encoding="utf-8")
     assert f"`{path.parent.name}/step_up` | 3A | 2 | 3 |" in card
-    sums = (root / campaign.SUMS).read_text(encoding="utf-8").splitlines()
+    sums = (root / shipped.SUMS).read_text(encoding="utf-8").splitlines()
     assert {line.split("  ")[1] for line in sums} == {
-        campaign.CARD,
+        shipped.CARD,
         f"{path.parent.name}/step_up.nc",
         f"{path.parent.name}/step_up.gro",
         f"{path.parent.name}/step_up.json",
@@ -116,9 +116,9 @@ def test_bad_requests_are_refused(item: tuple[Profile, Path], tmp_path: Path) ->
     stray = tmp_path / "stray.json"
     stray.write_text('{"kind": "system"}', encoding="utf-8")
     with pytest.raises(MeasureError, match="not the manifest of a campaign item"):
-        campaign.repeat(stray, replicas=3, seed=2)
+        shipped.repeat(stray, replicas=3, seed=2)
     with pytest.raises(MeasureError, match="seed = 1 is the item's own"):
-        campaign.repeat(path.with_suffix(".json"), replicas=3, seed=1)
+        shipped.repeat(path.with_suffix(".json"), replicas=3, seed=1)
 
 
 @pytest.mark.gromacs
@@ -126,14 +126,14 @@ def test_an_item_is_made_again_from_its_manifest(
     item: tuple[Profile, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, path = item
-    assert campaign.main(["repeat", str(path.with_suffix(".json"))]) == 0
+    assert shipped.main(["repeat", str(path.with_suffix(".json"))]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = [line for line in lines if line.startswith("to_V_per_nm=")]
     assert len(rows) == 6
     # other random numbers: no value comes out the same
     for row in rows:
-        shipped, again = row[63:].split("±")[0].split()[-1], row[82:].split("±")[0].split()[-1]
-        assert shipped != again or float(shipped) == 0
+        before, again = row[63:].split("±")[0].split()[-1], row[82:].split("±")[0].split()[-1]
+        assert before != again or float(before) == 0
 
 
 def test_the_source_alone_finds_what_ships() -> None:
@@ -162,7 +162,7 @@ def test_agreement_is_counted_in_standard_errors() -> None:
             )
         }
 
-    found = {a.quantity: a for a in campaign.compare(ensemble_of(0.0), ensemble_of(1.0))}
+    found = {a.quantity: a for a in shipped.compare(ensemble_of(0.0), ensemble_of(1.0))}
     charge = found["charge, whole box (e)"]
     assert charge.shipped[1] == pytest.approx(1 / np.sqrt(400), rel=0.15)
     assert charge.deviations == pytest.approx(1 / np.sqrt(2 / 400), rel=0.25)

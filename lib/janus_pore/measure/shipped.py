@@ -4,8 +4,8 @@
 replica; the ``.json`` beside it the complete profile, the seeds, the software, the hardware
 and the cost. That file alone is enough to make the item again:
 
-``python -m janus_pore.measure.campaign ship PROFILE [PROTOCOL ...]`` puts finished runs there,
-``python -m janus_pore.measure.campaign repeat FILE.json`` makes an item anew with other
+``python -m janus_pore.measure.shipped ship PROFILE [PROTOCOL ...]`` puts finished runs there,
+``python -m janus_pore.measure.shipped repeat FILE.json`` makes an item anew with other
 random numbers and compares the two.
 """
 
@@ -107,7 +107,7 @@ def write_card(campaign: Path) -> Path:
         f"# Campaign `{campaign.name}`",
         "",
         "Reduced series of molecular dynamics made with this collection. This card is written by",
-        "`python -m janus_pore.measure.campaign ship`; each `.json` file has the whole record.",
+        "`python -m janus_pore.measure.shipped ship`; each `.json` file has the whole record.",
         "",
         "| item | figure | waveforms | replicas | MD (ns) | hours of MD | GROMACS | commit |",
         "|---|---|---|---|---|---|---|---|",
@@ -243,7 +243,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m janus_pore.measure.campaign", description=__doc__.splitlines()[0]
+        prog="python -m janus_pore.measure.shipped", description=__doc__.splitlines()[0]
     )
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("ship", help="put finished runs among the shipped results")
