@@ -48,6 +48,7 @@ bench: setup ## side by side with other programs (BENCH_OPTIONS=--quick for a lo
 faults: setup ## kills, damage, full disks on purpose; are the results the same?
 	@$(RUN) python bench/faults.py kills
 	@$(RUN) python bench/faults.py
+	@$(RUN) python bench/haul.py
 
 lint: venv ## style, types, stripped notebooks
 	@$(RUN) ruff check --quiet .

@@ -315,7 +315,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "nstlist 10": {"nstlist": "10"},
     "nstlist 50": {"nstlist": "50"},
     "nstlist 100": {"nstlist": "100"},
-    "cut-off 1.1, grid 0.11 nm": {"rcoulomb": "1.1", "fourierspacing": "0.11"},
+    "buffer tolerance 0.02 kJ/mol/ps": {"verlet-buffer-tolerance": "0.02"},
     "cut-off 1.3, grid 0.13 nm": {"rcoulomb": "1.3", "rlist": "1.3", "fourierspacing": "0.13"},
     "grid 0.14 nm": {"fourierspacing": "0.14"},
     "grid 0.16 nm, order 5": {"fourierspacing": "0.16", "pme-order": "5"},

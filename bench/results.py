@@ -106,10 +106,22 @@ def _faults(title: str) -> Callable[[Mapping[str, Any]], str]:
     return show
 
 
+def _haul(data: Mapping[str, Any]) -> str:
+    rows = [
+        (name.replace("_", " "), f"{data['first'][name]:.0f}", f"{data['last'][name]:.0f}",
+         f"{slope:+.2f}")
+        for name, slope in data["growth_per_100_segments"].items()
+    ]  # fmt: skip
+    head = ("held by the driver", "after warming up", "at the end", "per 100 segments")
+    about = f"{data['ensembles']} ensembles, {data['segments']} segments in one process."
+    return f"## The long haul\n\n{about}\n\n{table(head, rows)}"
+
+
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     **dict.fromkeys(
         ("throughput", "accuracy", "ensembles", "analysis", "overhead", "tree"), _measured
     ),
     "kills": _faults("Kills at random moments of an ensemble"),
     "faults": _faults("Faults of every kind"),
+    "haul": _haul,
 }

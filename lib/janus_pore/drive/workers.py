@@ -278,7 +278,8 @@ class _Progress:
         done_ns = self.total_ns - left / 1000
         if self.first_ns is None:  # what earlier calls left half-finished
             self.first_ns = done_ns
-        rate = (done_ns - self.first_ns) / (time.monotonic() - self.began)
+        # What a segment that was stopped has done no longer counts.
+        rate = max(0.0, done_ns - self.first_ns) / (time.monotonic() - self.began)
         busy = {s.replica for s in itertools.chain(running, waiting)}
         parts = [f"{rate * 86400:.1f} ns/day"]
         if rate > 0:
