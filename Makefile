@@ -15,13 +15,13 @@ NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" GMX="$$(cat $(VENV)/gmx-path 2>/dev/null)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup venv gromacs report plan sweep bench faults test lint format lock licences \
+.PHONY: help setup venv gromacs browser report plan sweep bench faults test lint format lock licences \
 	clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Python environment, GROMACS and gmxapi
+setup: ## Python environment, GROMACS, gmxapi and a browser
 	@$(PYTHON) tools/setup_env.py
 
 venv: ## the Python environment alone
@@ -29,6 +29,9 @@ venv: ## the Python environment alone
 
 gromacs: ## GROMACS alone: found, or built once and cached
 	@$(PYTHON) tools/setup_env.py --gromacs
+
+browser: ## Chromium alone: found, or installed for the tests in it and the report's PDF
+	@$(PYTHON) tools/setup_env.py --browser
 
 report: setup ## run the five notebooks and write report/ (PROFILE=tiny, demo, reduced, paper)
 	@$(RUN) python -m janus_pore.show.report --profile $(PROFILE)

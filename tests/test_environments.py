@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = ("environment.yml", "environment-gpu.yml")
 
 CONDA_NAMES = {"MDAnalysis": "mdanalysis", "netCDF4": "netcdf4", "PyYAML": "pyyaml"} | {
-    "types-PyYAML": "types-pyyaml"
+    "types-PyYAML": "types-pyyaml",
+    "playwright": "playwright-python",
 }
 """Where conda-forge's name of a package differs from the one in pyproject.toml."""
 

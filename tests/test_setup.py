@@ -25,11 +25,13 @@ from packaging.utils import canonicalize_name
 
 import common
 import debian
+import install_browser
 import install_gromacs
 import janus_pore
 import lock
 import setup_env
 from common import SetupError
+from janus_pore import paths
 
 ROOT = Path(__file__).resolve().parents[1]
 ZEN4 = "flags\t\t: fpu sse2 sse4_1 avx fma avx2 avx512f avx512dq avx512cd avx512bw avx512vl\n"
@@ -611,6 +613,65 @@ def test_install_with_sudo_refreshes_the_lists_only_if_that_helps(
     said.unlink()
     debian.install(["cmake"], "needed to set up", tmp_path / "log")
     assert "update" not in said.read_text()
+
+
+# --- the browser -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_browser(not_root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without browser and root; the directory that its PATH consists of."""
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    return not_root
+
+
+def test_a_browser_that_is_there_is_used(no_browser: Path) -> None:
+    found = script(no_browser / "chromium", "exit 0")
+    assert install_browser.obtain() == f"browser {found}"
+
+
+def test_without_apt_no_browser_is_no_error(no_browser: Path) -> None:
+    said = install_browser.obtain()
+    assert said.startswith("browser absent: there is no apt-get")
+    assert "$CHROMIUM" in said
+
+
+def test_with_sudo_the_browser_is_the_package_of_the_distribution(
+    no_browser: Path, tmp_path: Path
+) -> None:
+    script(no_browser / "apt-get", "exit 0")
+    script(no_browser / "sudo", f'case "$*" in *chromium*) echo "$*" > "{tmp_path}/said";; esac')
+    assert "the distribution's package brought none" in install_browser.obtain()
+    assert (tmp_path / "said").read_text().split()[-1] == "chromium"
+
+
+def test_without_root_the_browser_is_unpacked_in_the_cache(
+    no_browser: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{no_browser}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    monkeypatch.setattr(paths, "BROWSERS", ())
+    sources = tmp_path / "sources.list"
+    sources.write_text("deb http://mirror.example/debian bookworm main\n", encoding="utf-8")
+    monkeypatch.setattr(debian, "machine_sources", lambda: [sources])
+    monkeypatch.setattr(debian, "distribution_suites", lambda: {"bookworm"})
+    script(
+        no_browser / "apt-get",
+        'conf="$2"; case "$*" in *install*) '
+        'cat "$(dirname "$conf")"/sources.list.d/* > "$(dirname "$conf")/seen"; '
+        f'cp "$(dirname "$conf")/seen" "{tmp_path}/seen"; '
+        'touch "$(dirname "$conf")/cache/archives/chromium.deb";; esac',
+    )
+    unpacked = '$3/usr/lib/chromium"; echo "#!/bin/sh'
+    script(
+        no_browser / "dpkg-deb",
+        f'mkdir -p "{unpacked}\n echo \\$LD_LIBRARY_PATH" > "$3/usr/lib/chromium/chromium"; '
+        'chmod +x "$3/usr/lib/chromium/chromium"; touch "$3/usr/lib/libnss3.so"',
+    )
+    kept = cache.parent / "chromium" / "chromium"
+    assert install_browser.obtain() == f"browser {kept}"
+    assert (tmp_path / "seen").read_text() == sources.read_text()
+    ran = subprocess.run([kept], capture_output=True, text=True, check=True)
+    assert str(kept.parent / "root" / "usr" / "lib") in ran.stdout
 
 
 # --- the whole script ------------------------------------------------------------------------

@@ -101,8 +101,8 @@ def _kept_suite(suite: str, codenames: set[str]) -> bool:
     return base in codenames and pocket in {"", "updates", "security"}
 
 
-def source_lines(text: str, codenames: set[str]) -> str:
-    """``deb-src`` lines for the distribution's own entries of a one-line ``.list`` file."""
+def source_lines(text: str, codenames: set[str], kind: str = "deb-src") -> str:
+    """Lines of a kind for the distribution's own entries of a one-line ``.list`` file."""
     kept = []
     for line in text.splitlines():
         entry = re.fullmatch(
@@ -113,12 +113,12 @@ def source_lines(text: str, codenames: set[str]) -> str:
         options, uri, suite, components = entry.groups()
         wanted = [name for name in components.split() if name in COMPONENTS]
         if wanted and _kept_suite(suite, codenames) and not uri.startswith("cdrom:"):
-            kept.append(f"deb-src {options or ''}{uri} {suite} {' '.join(wanted)}")
+            kept.append(f"{kind} {options or ''}{uri} {suite} {' '.join(wanted)}")
     return "".join(f"{line}\n" for line in dict.fromkeys(kept))
 
 
-def source_stanzas(text: str, codenames: set[str]) -> str:
-    """``deb-src`` stanzas for the distribution's own entries of a deb822 ``.sources`` file."""
+def source_stanzas(text: str, codenames: set[str], kind: str = "deb-src") -> str:
+    """Stanzas of a kind for the distribution's own entries of a deb822 ``.sources`` file."""
     kept = []
     for stanza in re.split(r"\n\s*\n", "\n".join(_without_comments(text))):
         fields = _fields(stanza)
@@ -133,7 +133,7 @@ def source_stanzas(text: str, codenames: set[str]) -> str:
         components = [c for c in value.get("components", "").split() if c in COMPONENTS]
         if suites and components:
             replaced = {
-                "types": " deb-src",
+                "types": f" {kind}",
                 "suites": " " + " ".join(suites),
                 "components": " " + " ".join(components),
             }
@@ -180,8 +180,10 @@ def machine_sources() -> list[Path]:
     return [path for path in [main, *listed] if path.is_file()]
 
 
-def private_configuration(where: Path, sources: Iterable[Path], codenames: set[str]) -> Path:
-    """Write a private apt configuration that offers the distribution's sources.
+def private_configuration(
+    where: Path, sources: Iterable[Path], codenames: set[str], kind: str = "deb-src"
+) -> Path:
+    """Write a private apt configuration that offers the distribution's packages.
 
     Parameters
     ----------
@@ -191,6 +193,8 @@ def private_configuration(where: Path, sources: Iterable[Path], codenames: set[s
         The machine's source files, one-line (``.list``) and deb822 (``.sources``).
     codenames
         The distribution's code names; entries of other suites are foreign and left out.
+    kind
+        ``deb-src`` for source packages, ``deb`` for binary ones.
 
     Returns
     -------
@@ -211,7 +215,7 @@ def private_configuration(where: Path, sources: Iterable[Path], codenames: set[s
         for number, path in enumerate(read):
             text = path.read_text(encoding="utf-8", errors="replace")
             derive = source_stanzas if path.suffix == ".sources" else source_lines
-            derived = derive(text, names)
+            derived = derive(text, names, kind)
             if derived:
                 (parts / f"{number:02d}{path.suffix}").write_text(derived, encoding="utf-8")
         if any(parts.iterdir()):
@@ -314,6 +318,39 @@ def fetch_source(configuration: Path, package: str, where: Path, log: Path) -> P
     if len(archives) != 1:
         raise SetupError(f"{descriptions[0].name} names no upstream archive")
     return archives[0]
+
+
+def unpack(packages: Sequence[str], target: Path, scratch: Path, log: Path) -> None:
+    """Unpack packages, and what they need beyond what is installed, without being root.
+
+    Parameters
+    ----------
+    packages
+        The distribution's names.
+    target
+        Directory that takes the place of the file system's root.
+    scratch
+        Empty directory for lists and archives.
+    log
+        File that apt's output is appended to.
+
+    Raises
+    ------
+    SetupError
+        If apt offers no such packages.
+    """
+    configuration = private_configuration(
+        scratch, machine_sources(), distribution_suites(), kind="deb"
+    )
+    # Locks are root's; these lists and archives are nobody else's.
+    apt: list[str | Path] = ["apt-get", "-c", configuration, "-q", "-o", "Debug::NoLocking=true"]
+    what = f"fetching {' '.join(packages)} with apt"
+    run_logged([*apt, "update"], log, what)
+    options = ["-y", "--download-only", "--no-install-recommends"]
+    run_logged([*apt, "install", *options, *packages], log, "  and what it needs")
+    target.mkdir(parents=True, exist_ok=True)
+    for archive in sorted((scratch / "cache" / "archives").glob("*.deb")):
+        run_logged(["dpkg-deb", "-x", archive, target], log, f"  unpacking {archive.name}")
 
 
 def described_checksums(description: str) -> dict[str, str]:

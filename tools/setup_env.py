@@ -1,8 +1,9 @@
-"""Set up all that the collection needs, once: Python environment, GROMACS, gmxapi.
+"""Set up all that the collection needs, once: Python environment, GROMACS, gmxapi, browser.
 
 ``python3 tools/setup_env.py`` does everything, ``--venv`` the Python environment alone,
-``--gromacs`` GROMACS alone. What is there already is left as it is. The chosen ``gmx`` is
-recorded in ``.venv/gmx-path``, which the Makefile hands on as ``$GMX``.
+``--gromacs`` GROMACS alone, ``--browser`` Chromium alone. What is there already is left as
+it is. The chosen ``gmx`` is recorded in ``.venv/gmx-path``, which the Makefile hands on as
+``$GMX``.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ if sys.version_info < PYTHON_MINIMUM:
     )
 
 import debian  # noqa: E402
+import install_browser  # noqa: E402
 import install_gromacs  # noqa: E402
 from common import ROOT, SetupError, cache_root, run_logged, say  # noqa: E402
 
@@ -207,7 +209,7 @@ def setup_lock() -> Iterator[None]:
         os.close(clone)
 
 
-def setup(environ: Mapping[str, str], *, venv: bool, gromacs: bool) -> None:
+def setup(environ: Mapping[str, str], *, venv: bool, gromacs: bool, browser: bool = False) -> None:
     """Bring this clone to the state that was asked for.
 
     What is missing from the system is installed, or named in one message, before anything
@@ -236,6 +238,8 @@ def setup(environ: Mapping[str, str], *, venv: bool, gromacs: bool) -> None:
         if venv:
             say(make_gmxapi(gmx))
             GMX_PATH.write_text(f"{gmx.path}\n", encoding="utf-8")
+    if browser:
+        say(install_browser.obtain())
 
 
 def apt_log() -> Path:
@@ -248,11 +252,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--venv", action="store_true", help="the Python environment alone")
     parser.add_argument("--gromacs", action="store_true", help="GROMACS alone")
-    wanted = parser.parse_args()
-    everything = wanted.venv == wanted.gromacs
+    parser.add_argument("--browser", action="store_true", help="Chromium alone")
+    wanted = vars(parser.parse_args())
+    everything = not any(wanted.values())
     try:
         with setup_lock():
-            setup(os.environ, venv=everything or wanted.venv, gromacs=everything or wanted.gromacs)
+            setup(os.environ, **{part: everything or asked for part, asked in wanted.items()})
     except SetupError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -9,6 +9,7 @@ Software built once per machine lies in the user's cache, outside the clone.
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from .errors import JanusPoreError
@@ -52,3 +53,17 @@ def cache_dir() -> Path:
     """Software built once per machine, shared by clones: ``$XDG_CACHE_HOME/janus-pore``."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base).expanduser() if base else Path.home() / ".cache") / "janus-pore"
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def find_browser() -> Path | None:
+    """A Chromium: ``$CHROMIUM``, one on ``PATH``, or the one that set-up keeps in the cache."""
+    if named := os.environ.get("CHROMIUM"):
+        return Path(found) if (found := shutil.which(named)) else None
+    for name in BROWSERS:
+        if found := shutil.which(name):
+            return Path(found)
+    kept = cache_dir() / "chromium" / "chromium"
+    return kept if kept.is_file() else None

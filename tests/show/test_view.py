@@ -67,7 +67,8 @@ def test_a_cut_or_missing_frame_says_so(gro, tmp_path):
 
 def test_the_text_for_the_widget_has_its_columns(gro):
     atoms, _ = view.atoms_of(gro, MANIFEST, RUN)
-    lines = view._pdb(atoms, np.flatnonzero(atoms.kind != "water")).splitlines()
+    shown = atoms.kind != "water"
+    lines = view._pdb(atoms.kind[shown], 10 * atoms.positions_nm[shown]).splitlines()
     assert lines[-1] == "END"
     assert len(lines) == 8
     assert lines[2][12:16].strip() == "O"
@@ -95,8 +96,8 @@ def test_the_widget_names_the_installed_front_end(gro):
         if (package := view.Path(directory) / "nglview-js-widgets" / "package.json").is_file()
     )
     version = json.loads(installed.read_text())["version"]
-    atoms, _ = view.atoms_of(gro, MANIFEST, RUN)
-    widget = view.widget(atoms)
+    bar, widget = view.widget([view.Frame(*view.atoms_of(gro, MANIFEST, RUN))]).children
+    assert [button.description for button in bar.children[:2]] == ["side", "top"]
     assert widget.get_state()["_model_module_version"] == version
     assert widget.get_state()["_view_module_version"] == version
 

@@ -35,7 +35,10 @@ def _run(profile: Profile, options: argparse.Namespace) -> None:
     for one in (profile, *(() if options.protocol else profile.siblings())):
         build_system(one.system)
         for name in options.protocol or one.protocols:
-            ensemble.run_protocol(one, name, workers=options.workers, walltime_h=options.walltime_h)
+            ensemble.run_protocol(
+                one, name, workers=options.workers, walltime_h=options.walltime_h,
+                keep_trajectory=options.keep_trajectory,
+            )  # fmt: skip
 
 
 def _windows(profile: Profile, options: argparse.Namespace) -> None:
@@ -86,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("run", parents=[shared, running], help="run protocols")
     command.add_argument("protocol", nargs="*", help="default: all")
+    command.add_argument("--keep-trajectory", action="store_true", help="to play it later")
     command.set_defaults(do=_run)
 
     command = commands.add_parser("windows", parents=[shared, running], help="run the windows")

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..build.system import BuiltSystem, build_system, open_system, system_dir
-from ..errors import MeasureError, MissingInputError, RunError
+from ..errors import GromacsError, MeasureError, MissingInputError, RunError
 from ..spec import Constant, Profile, Protocol, RunSpec, SystemSpec, Waveform
 from . import gromacs, segments, through_gmxapi
 from .field import FieldSegment, FloatArray
 from .segments import Engine, Segment
-from .workers import calibrate, execute, layout_for, stopping
+from .workers import calibrate, calibrated, execute, experienced, layout_for, stopping
 
 log = logging.getLogger("janus_pore")
 
@@ -352,7 +353,8 @@ def plan(
         Protocols in the order of running; by default all of the profile, its windows, and
         what its further systems run.
     measure
-        Run the short calibration (and the preparation that it starts from) for the hours.
+        Run the short calibration (and the preparation that it starts from) for the hours;
+        without it they follow from an earlier one or from what was run before, if anything.
 
     Returns
     -------
@@ -365,13 +367,18 @@ def plan(
         profile.protocol(name)  # before anything is built or run
     built = build_system(profile.system)
     measured: list[gromacs.Layout] = []
-    if measure:
-        rest = tree(built, profile.run, {}, replicas=1, frame_ps=1.0)
-        start = rest.equilibration()[0]
+    rest = tree(built, profile.run, {}, replicas=1, frame_ps=1.0)
+    start = rest.equilibration()[0]
+    with contextlib.ExitStack() as stack:
+        if not measure:  # a plan can be made without GROMACS
+            stack.enter_context(contextlib.suppress(GromacsError))
         engine = engine_for(profile, built, keep_trajectory=False)
-        with stopping(engine.stop, None):
+        if measure:
+            stack.enter_context(stopping(engine.stop, None))
             execute(engine, rest.pending([start]), "preparation", gromacs.Layout(1, 1), False)
-            measured = calibrate(engine, start)
+        measured = (
+            calibrate(engine, start) if measure else calibrated(engine) or experienced(engine)
+        )
     costs = _plan(profile, names, built, measured)
     for sibling in () if names else profile.siblings():
         there = system_dir(sibling.system)
@@ -548,11 +555,7 @@ def open_runs(
     """
     chosen = profile.protocol(protocol)
     built = open_system(profile.system)
-    waveforms, histories = _histories(profile, chosen)
-    needed = tree(
-        built, profile.run, histories,
-        replicas=chosen.replicas, frame_ps=chosen.frame_ps, only=only,
-    )  # fmt: skip
+    needed = protocol_tree(built, profile, chosen, only=only)
     missing = [s for s in needed.drive() if s.dir not in needed.whole]
     if missing:
         raise MissingInputError(
@@ -560,6 +563,38 @@ def open_runs(
             f"{len(needed.drive())} segments (the first is {missing[0].dir}); run notebook "
             f"02_simulate with the same parameters, or run_protocol(profile, {protocol!r})"
         )
+    return _records(profile, chosen, built, needed.ways)
+
+
+def open_finished(profile: Profile, protocol: str) -> list[RunRecord]:
+    """What is on disk of a protocol's runs, each from time 0 as far as it is finished.
+
+    Raises
+    ------
+    MissingInputError
+        If the system has not been built.
+    """
+    chosen = profile.protocol(protocol)
+    built = open_system(profile.system)
+    needed = protocol_tree(built, profile, chosen)
+    there = {
+        replica: {
+            label: done
+            for label, way in ways.items()
+            if (done := list(itertools.takewhile(lambda s: s.dir in needed.whole, way)))
+        }
+        for replica, ways in needed.ways.items()
+    }
+    return _records(profile, chosen, built, there)
+
+
+def _records(
+    profile: Profile,
+    protocol: Protocol,
+    built: BuiltSystem,
+    found: Mapping[int, Mapping[str, Sequence[Segment]]],
+) -> list[RunRecord]:
+    waveforms = protocol.waveforms()
     return [
         RunRecord(
             label=label,
@@ -569,13 +604,34 @@ def open_runs(
             field_scale=profile.field_scale,
             path=tuple(s.dir for s in way),
             duration_ps=sum(s.duration_ps for s in way),
-            frame_ps=chosen.frame_ps,
+            frame_ps=protocol.frame_ps,
             seed=way[0].seed,
             system_dir=built.dir,
         )
-        for replica, ways in needed.ways.items()
+        for replica, ways in found.items()
         for label, way in ways.items()
     ]
+
+
+class Progress(NamedTuple):
+    """How far some dynamics is, ns."""
+
+    done_ns: float
+    total_ns: float
+
+
+def progress(profile: Profile, protocol: str) -> Progress:
+    """How far a protocol is on disk, with the equilibration before it, whoever runs it.
+
+    Raises
+    ------
+    MissingInputError
+        If the system has not been built.
+    """
+    needed = protocol_tree(open_system(profile.system), profile, profile.protocol(protocol))
+    chosen = [*needed.equilibration(), *needed.drive()]
+    done = (s.duration_ps if s.dir in needed.whole else segments.done_ps(s) for s in chosen)
+    return Progress(sum(done) / 1000, sum(s.duration_ps for s in chosen) / 1000)
 
 
 def open_equilibration(profile: Profile, *, replicas: int = 1) -> list[RunRecord]:

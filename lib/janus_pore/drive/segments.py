@@ -1161,6 +1161,13 @@ def segment_manifest(engine: Engine, segment: Segment, done: Mapping[str, Any]) 
     }
 
 
+def done_ps(segment: Segment) -> float:
+    """How far a segment that is being made has got, by the log of its mdrun."""
+    step = gromacs.current_step(segment.partial)
+    at = (step or 0) - segment.offset_steps - segment.start_step
+    return min(max(at, 0), segment.steps) * segment.dt_ps
+
+
 def root_of(segment: Segment) -> Segment:
     """The start or settle segment that a segment's tree grows from."""
     while segment.kind not in FRESH and segment.parent is not None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import platform
 import signal
+import statistics
 import sys
 import tempfile
 import threading
@@ -27,6 +29,9 @@ from .segments import Claim, Engine, Segment
 
 LOG_EVERY_S = 60.0
 """Longest silence of the progress line where it is logged rather than seen."""
+
+MOST_EXPERIENCE = 50
+"""Segments of a system that its speed is read from."""
 
 CALIBRATION_PAYS = 5e7
 """Atoms times steps from which the few seconds of a calibration are worth it: some
@@ -56,9 +61,9 @@ def calibrate(engine: Engine, start: Segment, *, again: bool = False) -> list[gr
     Some two seconds of dynamics for each layout, from the state after minimisation. The
     result lies in the user's cache; ``again`` measures anew.
     """
+    if not again and (known := calibrated(engine)):
+        return known
     file = _calibration_file(engine)
-    if not again and (found := _measured(file)):
-        return found
     atoms = max(stop for _, stop in engine.system.manifest["atoms"].values())
     built = engine.system
     options = {
@@ -98,6 +103,11 @@ def calibrate(engine: Engine, start: Segment, *, again: bool = False) -> list[gr
 _LAYOUTS = TypeAdapter(list[gromacs.Layout])
 
 
+def calibrated(engine: Engine) -> list[gromacs.Layout]:
+    """What an earlier calibration of this system on this machine found, or nothing."""
+    return _measured(_calibration_file(engine))
+
+
 def _measured(file: Path) -> list[gromacs.Layout]:
     """What a calibration found before; nothing if there is none or its file is damaged."""
     try:
@@ -105,6 +115,26 @@ def _measured(file: Path) -> list[gromacs.Layout]:
     except (OSError, ValidationError):
         return []
     return found if all(x.workers > 0 and x.threads > 0 and x.gpus >= 0 for x in found) else []
+
+
+def experienced(engine: Engine) -> list[gromacs.Layout]:
+    """How fast systems of this size have run before, where nothing was calibrated."""
+    sizes = engine.system.manifest["atoms"]
+    speeds: dict[int, list[float]] = {}
+    for path in paths.runs_dir().glob("*/system/manifest.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            if json.loads(path.read_text(encoding="utf-8"))["atoms"] != sizes:
+                continue
+            done = path.parents[1].glob("r*/*/manifest.json")
+            for one in itertools.islice(done, MOST_EXPERIENCE):
+                segment = json.loads(one.read_text(encoding="utf-8"))
+                used = segment["hardware"]
+                threads = (used["ranks"] or 1) * (used["threads"] or 1)
+                speeds.setdefault(threads, []).append(float(segment["ns_per_day"]))
+    return [
+        gromacs.Layout(max(1, gromacs.cores() // threads), threads, 0, statistics.median(found))
+        for threads, found in speeds.items()
+    ]
 
 
 def _calibration_file(engine: Engine) -> Path:
@@ -271,10 +301,7 @@ class _Progress:
         """Bring the line up to date."""
         running, waiting = list(running), list(waiting)
         left = sum(s.duration_ps for s in waiting)
-        for segment in running:
-            step = gromacs.current_step(segment.partial)
-            at = (step or 0) - segment.offset_steps - segment.start_step
-            left += segment.duration_ps - min(max(at, 0), segment.steps) * segment.dt_ps
+        left += sum(s.duration_ps - segments.done_ps(s) for s in running)
         done_ns = self.total_ns - left / 1000
         if self.first_ns is None:  # what earlier calls left half-finished
             self.first_ns = done_ns

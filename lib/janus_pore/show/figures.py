@@ -9,15 +9,22 @@ the second axis is the voltage V = E·Lx, the same in every box.
 from __future__ import annotations
 
 import functools
+import html
+import io
 import textwrap
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
 
 from ..measure.statistics import FEWEST_UNITS, Band, Estimate, ExponentialFit
@@ -185,9 +192,108 @@ def _voltage_axis(ax: Axes, length_x_nm: float) -> None:
     top.spines["top"].set_color(GREY)
 
 
+_INTERVALS: weakref.WeakKeyDictionary[Line2D, Curve] = weakref.WeakKeyDictionary()
+"""What a line was drawn from, where that has intervals."""
+
+
+class Point(NamedTuple):
+    """One number of a figure: where it stands, and its interval if it has one."""
+
+    panel: str
+    series: str
+    x_quantity: str
+    x: float
+    y_quantity: str
+    y: float
+    low: float
+    high: float
+
+
+def data_of(figure: Figure) -> list[Point]:
+    """The numbers behind a figure: its lines, points and bars, panel by panel.
+
+    Pictures, guides across a whole panel and colour bars hold no data of their own.
+    """
+    found = []
+    for number, ax in enumerate(figure.axes, start=1):
+        if ax.images or ax.get_label() == "<colorbar>":
+            continue
+        panel = ax.get_title(loc="left") or str(number)
+        quantities = [" ".join(text.split()) for text in (ax.get_xlabel(), ax.get_ylabel())]
+        for series, curve in _curves(ax):
+            for x, y, low, high in zip(*curve, strict=True):
+                found.append(Point(panel, series, quantities[0], x, quantities[1], y, low, high))
+    return found
+
+
+def _curves(ax: Axes) -> list[tuple[str, Curve]]:
+    """What is drawn in a panel, by name; by number where it has none."""
+    errors = [c for c in ax.containers if isinstance(c, ErrorbarContainer)]
+    names = {c.lines[0]: str(c.get_label()) for c in errors}
+    caps = {cap for c in errors for cap in c.lines[1]}
+    across = ax.get_xaxis_transform(which="grid"), ax.get_yaxis_transform(which="grid")
+    curves: list[tuple[str, Curve]] = []
+    for line in ax.lines:
+        if line not in caps and line.get_transform() not in across:
+            drawn = _INTERVALS.get(line, Curve.bare(line.get_xdata(), line.get_ydata()))
+            curves.append((names.get(line, str(line.get_label())), drawn))
+    for bars in (c for c in ax.containers if isinstance(c, BarContainer)):
+        at = [bar.get_x() + bar.get_width() / 2 for bar in bars]
+        curves.append((str(bars.get_label()), Curve.bare(at, [b.get_height() for b in bars])))
+    for dots in ax.collections:
+        if isinstance(dots, PathCollection):
+            x, y = np.ma.filled(dots.get_offsets(), np.nan).T
+            curves.append((str(dots.get_label()), Curve.bare(x, y)))
+    return [
+        (str(k) if name.startswith(("_child", "_nolegend_")) else name.removeprefix("_"), curve)
+        for k, (name, curve) in enumerate(curves, start=1)
+    ]
+
+
+MOST_HOVERING = 600
+"""Points of a curve whose values show under the pointer; of more, every so many."""
+
+
+def hoverable(figure: Figure, alt: str) -> str:
+    """A figure as SVG to be put into a page, its values shown under the pointer.
+
+    Parameters
+    ----------
+    figure
+        From this module.
+    alt
+        What a reader who cannot see it should know.
+    """
+    stream = io.StringIO()
+    style: Any = STYLE | {"svg.fonttype": "none"}
+    with mpl.rc_context(style):
+        figure.savefig(stream, format="svg")
+    text = stream.getvalue()
+    scale, height = 72 / figure.dpi, 72 * figure.get_figheight()
+    spots = []
+    for ax in figure.axes:
+        if ax.images or ax.get_label() == "<colorbar>":
+            continue
+        for name, curve in _curves(ax):
+            shown = np.isfinite(curve.x) & np.isfinite(curve.value)
+            every = np.flatnonzero(shown)[:: max(1, int(shown.sum()) // MOST_HOVERING)]
+            places = ax.transData.transform(np.stack([curve.x[every], curve.value[every]], 1))
+            for k, (across, up) in zip(every, scale * places, strict=True):
+                value = f"{name}: {curve.value[k]:.4g} at {curve.x[k]:.4g}"
+                if np.isfinite(curve.low[k]):
+                    value += f" [{curve.low[k]:.4g}, {curve.high[k]:.4g}]"
+                spots.append(
+                    f'<circle cx="{across:.1f}" cy="{height - up:.1f}" r="4" fill="transparent">'
+                    f"<title>{html.escape(value)}</title></circle>"
+                )
+    body = text[text.index("<svg") :].replace("</svg>", f"{''.join(spots)}</svg>")
+    begin = '<svg role="img" style="max-width:100%;height:auto" '
+    return body.replace("<svg ", f'{begin}aria-label="{html.escape(alt)}" ', 1)
+
+
 def _draw(ax: Axes, curve: Curve, *, band: bool = True, **look: Any) -> None:
     """A line through the points and its interval as a band."""
-    ax.plot(curve.x, curve.value, **look)
+    _INTERVALS[ax.plot(curve.x, curve.value, **look)[0]] = curve
     if band and np.isfinite(curve.low).any():
         ax.fill_between(curve.x, curve.low, curve.high, color=look["color"], alpha=0.18, lw=0)
 
@@ -200,12 +306,14 @@ def _errorbars(ax: Axes, curve: Curve, **look: Any) -> None:
             continue
         x, value, low, high = (v[chosen] for v in curve)
         if bounded:
-            ax.errorbar(
+            drawn = ax.errorbar(
                 x, value, yerr=[value - low, high - value], capsize=2, elinewidth=0.9, **look
             )
         else:
-            ax.errorbar(x, value, **look | {"markerfacecolor": "white"})
-        look = {name: v for name, v in look.items() if name != "label"}
+            drawn = ax.errorbar(x, value, **look | {"markerfacecolor": "white"})
+        _INTERVALS[drawn.lines[0]] = Curve(x, value, low, high)
+        if "label" in look:  # once in the legend, twice in the data
+            look["label"] = f"_{look['label']}"
 
 
 def _arrow(ax: Axes, curve: Curve, colour: str, *, outward: bool) -> None:
@@ -389,7 +497,14 @@ def _legend_of_atoms(ax: Axes, kinds: Sequence[str]) -> None:
     )
 
 
-def _recentred(atoms: Atoms) -> Atoms:
+def dipole_colour(dipoles: FloatArray, *, across: str = "#444444") -> FloatArray:
+    """Colours (m, 3) of dipoles (m, 3) by |θ|: green along x, purple against it."""
+    scale = mpl.colors.LinearSegmentedColormap.from_list("along", [PURPLE, across, GREEN])
+    cosine = dipoles[:, 0] / np.maximum(np.hypot(dipoles[:, 0], dipoles[:, 1]), 1e-12)
+    return np.asarray(scale((cosine + 1) / 2))[:, :3]
+
+
+def recentred(atoms: Atoms) -> Atoms:
     """The same atoms with the pore in the middle of the y-z plane, wrapped by molecule.
 
     Water is three atoms in a row; wrapping its oxygen and moving the hydrogens along
@@ -425,7 +540,7 @@ def scene(atoms: Atoms, time_ps: ArrayLike, field_V_per_nm: ArrayLike, *, note: 
         pore's axis, one ball per reservoir molecule. Top view: along +x, without the
         reservoirs.
     """
-    atoms = _recentred(atoms)
+    atoms = recentred(atoms)
     box, z0 = atoms.box_nm, atoms.centre_yz_nm[1]
     x, _, z = atoms.positions_nm.T
     picture_in = box[1] * (DOUBLE_IN - 0.5) / (box[0] + box[2])
@@ -468,6 +583,59 @@ def scene(atoms: Atoms, time_ps: ArrayLike, field_V_per_nm: ArrayLike, *, note: 
 
 
 @styled
+def molecules(atoms: Atoms, dipoles: FloatArray, *, note: str = "") -> Figure:
+    """Membrane, ions and pore water from the side and from the top, dipoles as arrows.
+
+    Parameters
+    ----------
+    atoms
+        One frame.
+    dipoles
+        Of the pore's water in the order of the ``O`` atoms, any unit, shape (m, 3).
+    note
+        What the figure rests on.
+    """
+    atoms = recentred(atoms)
+    box, z0 = atoms.box_nm, atoms.centre_yz_nm[1]
+    wall = np.isin(atoms.kind, ["Se", "Mo", "S"])
+    shown = atoms.kind != "water"
+    oxygen = atoms.positions_nm[atoms.kind == "O"]
+    heads = 0.22 * dipoles / np.maximum(np.linalg.norm(dipoles, axis=1, keepdims=True), 1e-12)
+    width = min(box[0], 3.2)
+    side_nm = ((box[0] - width) / 2, (box[0] + width) / 2, 0.0, box[1])
+    figure = _figure(DOUBLE_IN, (DOUBLE_IN - 0.4) * box[1] / (width + box[2]) + 0.9)
+    side, top = figure.subplots(1, 2, width_ratios=[width, box[2]])
+    # the near half of the membrane would hide the pore
+    cut = shown & ~(wall & (atoms.positions_nm[:, 2] > z0))
+    near = shown & (wall | (np.abs(atoms.positions_nm[:, 0] - box[0] / 2) < 0.5))
+    for ax, axes, extent, chosen in (
+        (side, (0, 1, 2), side_nm, cut),
+        (top, (2, 1, 0), (0.0, box[2], 0.0, box[1]), near),
+    ):
+        _picture(ax, atoms, axes, extent, chosen)
+        across, up, _ = axes
+        ax.quiver(
+            *(oxygen - heads / 2)[:, [across, up]].T,
+            *heads[:, [across, up]].T,
+            angles="xy",
+            scale_units="xy",
+            scale=1,
+            width=0.03 / (extent[1] - extent[0]),
+            color=dipole_colour(dipoles),
+            edgecolor="black",
+            linewidth=0.4,
+        )
+        _axes_cross(ax, extent[0] + 0.15, extent[2] + 0.15, "xyz"[across], "xyz"[up])
+    side.set_title("side, cut open")
+    top.set_title("top, from the −x side")
+    _scale_bar(top, box[2] - 1.15, 0.1)
+    listed = [k for k in ATOM_COLOUR if k not in ("H", "water") and (atoms.kind == k).any()]
+    _legend_of_atoms(side, listed)
+    _note(figure, note)
+    return figure
+
+
+@styled
 def pore_water(
     atoms: Atoms,
     dipole: FloatArray,
@@ -489,7 +657,7 @@ def pore_water(
     note
         What the figure rests on.
     """
-    atoms = _recentred(atoms)
+    atoms = recentred(atoms)
     box, (y0, z0) = atoms.box_nm, atoms.centre_yz_nm
     x, y, z = atoms.positions_nm.T
     inside = atoms.kind == "O"
@@ -1584,10 +1752,13 @@ def pulse_pairs(
     for ax, (protocol, estimators) in zip(axes, panels.items(), strict=True):
         ax.axhline(1, color="#BBBBBB", lw=0.6, zorder=0)
         for n, (estimator, curve) in enumerate(estimators.items()):
-            spread = 0.012 * (n - (len(estimators) - 1) / 2) * np.ptp(np.r_[0, curve.x])
+            # apart on the paper, not in the data
+            apart_in = (n - (len(estimators) - 1) / 2) * 0.05
+            aside = ScaledTranslation(apart_in, 0, figure.dpi_scale_trans)
             _errorbars(
                 ax,
-                curve._replace(x=curve.x + spread),
+                curve,
+                transform=ax.transData + aside,
                 color=ESTIMATOR_COLOUR[estimator],
                 marker=markers[estimator],
                 ls="",
@@ -1658,5 +1829,101 @@ def pulse_trace(
     lower.set(xlabel="time (ps)", ylabel="current I (nA)")
     _legend_above(figure, lower)
     figure.align_ylabels([upper, lower])
+    _note(figure, note)
+    return figure
+
+
+# --- explorers and the pulse designer ---------------------------------------------------
+
+
+@styled
+def explored(
+    curve: Curve,
+    *,
+    title: str,
+    ylabel: str,
+    field: tuple[ArrayLike, ArrayLike] | None,
+    pulses_ps: FloatArray | None = None,
+    dots: bool = False,
+    note: str = "",
+) -> Figure:
+    """One quantity of one run, against time below its field, or against the field.
+
+    Parameters
+    ----------
+    curve
+        x: time in ps, or field in V/nm where ``field`` is None.
+    title, ylabel
+        What it is.
+    field
+        Times and fields (n,), ps and V/nm.
+    pulses_ps
+        Beginning and end of each pulse, shape (n, 2), shaded.
+    dots
+        Single points instead of a line.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN, 3.0)
+    if field is None:
+        ax = figure.subplots()
+        ax.axvline(0, color="#BBBBBB", lw=0.6, zorder=0)
+        ax.set_xlabel(E_LABEL)
+        ax.set_title(title)
+    else:
+        upper, ax = figure.subplots(2, 1, sharex=True, height_ratios=[1, 2.4])
+        for each in (upper, ax):
+            for start, stop in np.empty((0, 2)) if pulses_ps is None else pulses_ps:
+                each.axvspan(start, stop, color="#DDDDDD", lw=0, zorder=0)
+        upper.plot(*field, color=VERMILLION, drawstyle="steps-pre", label="field")
+        _zero(upper)
+        upper.set(ylabel="E (V/nm)", title=title)
+        ax.set_xlabel("time (ps)")
+        figure.align_ylabels([upper, ax])
+    _zero(ax)
+    look: dict[str, Any] = {"ls": "", "marker": ".", "ms": 2} if dots else {"lw": 1.1}
+    _draw(ax, curve, color=BLUE, label=ylabel.split(" (")[0], **look)
+    ax.set_ylabel(ylabel)
+    _note(figure, note)
+    return figure
+
+
+@styled
+def designed(
+    time_ps: ArrayLike,
+    field_V_per_nm: ArrayLike,
+    rows: Mapping[str, Sequence[tuple[str, Curve]]],
+    *,
+    note: str = "",
+) -> Figure:
+    """A field that was designed, and below it what it does: the model's word, and the runs.
+
+    Parameters
+    ----------
+    time_ps, field_V_per_nm
+        Shape (n,).
+    rows
+        Quantity to named curves against time in ps; one named ``model`` is a prediction.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN, 1.9 + 1.35 * len(rows))
+    axes = np.atleast_1d(figure.subplots(1 + len(rows), 1, sharex=True))
+    axes[0].plot(time_ps, field_V_per_nm, color=VERMILLION, label="field")
+    axes[0].set_ylabel("E (V/nm)")
+    colours = (BLUE, ORANGE, GREEN, PURPLE, SKY)
+    for ax, (name, curves) in zip(axes[1:], rows.items(), strict=True):
+        measured = [one for one in curves if one[0] != "model"]
+        for k, (label, curve) in enumerate(measured):
+            _draw(ax, curve, color=colours[k % len(colours)], lw=0.9, label=label)
+        for label, curve in curves:
+            if label == "model":
+                _draw(ax, curve, color=BLACK, ls="--", lw=1.3, label=label)
+        ax.set_ylabel(name)
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    for ax in axes:
+        _zero(ax)
+    axes[-1].set_xlabel("time (ps)")
+    figure.align_ylabels(axes)
     _note(figure, note)
     return figure

@@ -1,18 +1,20 @@
 """What a notebook puts on its page: figures with their files, tables, a stamp.
 
 Each notebook opens one :class:`Page`. Its figures are kept as PNG, SVG and PDF under
-``results/<profile>/figures``, each with a small JSON file that says what it shows, from
-which runs, and at which commit.
+``results/<profile>/figures``, each with the numbers behind it as CSV and a small JSON file
+that says what it shows, from which runs, and at which commit.
 """
 
 from __future__ import annotations
 
 import base64
+import csv
 import html
 import io
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,11 +29,12 @@ from matplotlib.figure import Figure
 from .. import __version__
 from ..drive.segments import git_commit
 from ..spec import Profile, key
-from . import scorecard
+from . import figures, scorecard, view
 from .figures import STYLE
 
 SCREEN_DPI = 110
 """Pixels per inch of a figure on a page; its file has more."""
+PICTURES = ("png", "svg", "pdf")
 PACKAGES = ("numpy", "scipy", "xarray", "MDAnalysis", "matplotlib", "pydantic", "papermill")
 
 
@@ -88,8 +91,13 @@ class Page:
         folder.mkdir(parents=True, exist_ok=True)
         style: Any = STYLE
         with mpl.rc_context(style):
-            for suffix in ("png", "svg", "pdf"):
+            for suffix in PICTURES:
                 figure.savefig(folder / f"{name}.{suffix}")
+        kinds = list(PICTURES)
+        if points := figures.data_of(figure):
+            kinds.append("csv")
+            with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
+                csv.writer(stream).writerows([figures.Point._fields, *points])
         content = {
             "name": name,
             "notebook": self.notebook,
@@ -99,20 +107,59 @@ class Page:
             "caption": caption,
             "alt": alt,
             "runs": runs,
+            "kinds": kinds,
             "commit": commit(),
             "width_px": round(figure.get_figwidth() * SCREEN_DPI),
         }
         _write_json(folder / f"{name}.json", content)
         picture = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
-        files = " · ".join(
-            f'<a href="figures/{name}.{suffix}">{suffix.upper()}</a>'
-            for suffix in ("png", "svg", "pdf")
+        # addresses hold in the report; a notebook that is at work lies elsewhere
+        files = (
+            html.escape(f"{folder}/{name}.{{{','.join(kinds)}}}")
+            if view.live()
+            else " · ".join(f'<a href="figures/{name}.{k}">{k.upper()}</a>' for k in kinds)
         )
         return Shown(
             f'<figure><img src="data:image/png;base64,{picture}" alt="{html.escape(alt)}" '
             f'width="{content["width_px"]}" style="max-width:100%;height:auto">'
             f"<figcaption>{html.escape(caption)} <small>{files}</small></figcaption></figure>",
             f"[figure {name}] {alt}",
+        )
+
+    def molecules(
+        self, frames: Sequence[view.Frame], name: str, *, caption: str, alt: str, runs: str = ""
+    ) -> Any:
+        """The molecules, to be turned and played: a widget where a person works with it,
+        else a picture with a page beneath it that needs neither kernel nor network.
+
+        Parameters
+        ----------
+        frames
+            From :func:`janus_pore.show.view.frames_of`; the last one is the picture.
+        name, caption, alt, runs
+            As for :meth:`figure`.
+        """
+        if view.live():
+            return view.widget(frames)
+        last = frames[-1]
+        shown = self.figure(
+            figures.molecules(last.atoms, last.dipoles, note=last.label),
+            name, caption=caption, alt=alt, runs=runs,
+        )  # fmt: skip
+        front_end = view.front_end()
+        if front_end is None:
+            return shown
+        folder = self.directory / "views"
+        folder.mkdir(parents=True, exist_ok=True)
+        page = view.standalone(frames, title=caption, alt=alt)
+        (folder / f"{name}.html").write_text(page, encoding="utf-8")
+        shutil.copy(front_end, folder / view.NGL)
+        for licence in front_end.parent.glob("*.LICENSE.txt"):
+            shutil.copy(licence, folder)
+        return Shown(
+            f'{shown.html}<iframe src="views/{name}.html" title="{html.escape(alt)}" '
+            'class="molecules" loading="lazy"></iframe>',
+            shown.text,
         )
 
     def scorecard(self, rows: Sequence[scorecard.Row]) -> Shown:

@@ -1,7 +1,8 @@
 """Run the notebooks in order and turn them into pages that need no network.
 
 ``python -m janus_pore.show.report --profile demo`` leaves the executed notebooks under
-``results/<profile>/`` and static pages under ``report/<profile>/``. What has been computed
+``results/<profile>/`` and static pages under ``report/<profile>/``, with all of them on one
+page and, where there is a Chromium to print it, as ``report.pdf``. What has been computed
 before is found again by its key, so a second run only draws.
 """
 
@@ -17,7 +18,9 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,7 +38,7 @@ from .. import paths
 from ..errors import JanusPoreError, MissingInputError
 from ..spec import Profile, SystemSpec, load_profile
 from . import scorecard
-from .page import commit
+from .page import PICTURES, commit
 
 NOTEBOOKS = ("01_build", "02_simulate", "03_iv_ndr", "04_water_order", "05_plasticity")
 TITLES = {
@@ -47,6 +50,12 @@ TITLES = {
 }
 MAIN_FIGURES = ("fig1a_system", "fig1b_loop", "current_split", "fig2c_spread", "fig5a_pairs")
 """Figures of the front page, where they were made."""
+
+IN_BRIEF = ("MD", "speed of a replica", "GROMACS", "MD ran on", "commit", "finished")
+"""Of the execution stamps, what the front page says first."""
+
+PRINT_TIMEOUT_S = 120
+PDF = "report.pdf"
 
 START_TIMEOUT_S = 180
 """A kernel's start can take long while other processes fill the machine."""
@@ -239,7 +248,12 @@ def convert(
             "title": title,
             "here": here,
             "style": (_PAGES / "style.css").read_text(encoding="utf-8"),
-            "pages": pages or (("Overview", "index.html"), *map(page_of, NOTEBOOKS)),
+            "pages": pages
+            or (
+                ("Overview", "index.html"),
+                *map(page_of, NOTEBOOKS),
+                ("All on one page", "all.html"),
+            ),
         },
     )
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -273,7 +287,7 @@ def _still(
 
 
 def front_page(profile: Profile, failures: Mapping[str, str], ran: Sequence[str]) -> Any:
-    """The report's first page: verdicts, main figures, and what was run.
+    """The report's first page: what was run in brief, verdicts, main figures, all stamps.
 
     Parameters
     ----------
@@ -298,6 +312,14 @@ def front_page(profile: Profile, failures: Mapping[str, str], ran: Sequence[str]
             else ""
         ),
     ]
+    if paths.find_browser() is not None:
+        parts[0] += f" Everything in one file: [{PDF}]({PDF})."
+    stamps = [results / f"stamp_{name}.json" for name in ran]
+    known = [json.loads(p.read_text("utf-8")) for p in stamps if p.is_file()]
+    together = {name: text for stamp in known for name, text in stamp.items()}
+    brief = [f"{name} {together[name]}" for name in IN_BRIEF if name in together]
+    if brief:
+        parts.append(f"**What was run:** {html.escape('; '.join(brief))}.")
     parts += [
         f'<div class="failure"><strong>{TITLES[name]} stopped.</strong>'
         f"<pre>{html.escape(message)}</pre></div>"
@@ -334,8 +356,9 @@ def front_page(profile: Profile, failures: Mapping[str, str], ran: Sequence[str]
     if rows:
         parts.append("## What the paper states, and what this run found")
         parts.append(scorecard.as_html(rows))
-    stamps = [results / f"stamp_{name}.json" for name in ran]
-    known = [json.loads(p.read_text("utf-8")) for p in stamps if p.is_file()]
+    kept = [json.loads(p.read_text("utf-8")) for p in sorted((results / "figures").glob("*.json"))]
+    if kept:
+        parts += ["## Every figure, and the numbers behind it", _files_table(kept)]
     if known:
         parts += ["## What was run", _stamps_table(known)]
     return as_notebook(parts)
@@ -347,6 +370,22 @@ def _findings(profile: Profile) -> dict[str, str]:
     return {
         p.stem.removeprefix("finding_"): json.loads(p.read_text("utf-8"))["finding"] for p in found
     }
+
+
+def _files_table(kept: Sequence[Mapping[str, Any]]) -> str:
+    """Figures by notebook with their files."""
+    lines = []
+    for one in sorted(kept, key=lambda one: (one["notebook"], one["name"])):
+        files = " · ".join(
+            f'<a href="figures/{one["name"]}.{kind}">{kind.upper()}</a>'
+            for kind in one.get("kinds", PICTURES)
+        )
+        lines.append(
+            f'<tr><th scope="row"><a href="{one["notebook"]}.html">{TITLES[one["notebook"]]}</a>'
+            f"</th><td>{html.escape(one['caption'])}</td><td>{files}</td></tr>"
+        )
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("notebook", "figure", "files"))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
 def _stamps_table(stamps: Sequence[Mapping[str, str]]) -> str:
@@ -378,9 +417,17 @@ def write_report(profile: Profile, failures: Mapping[str, str], destination: Pat
     -------
     Path
         ``<destination>/<profile>/index.html``, or in a directory within for another system.
+
+    Notes
+    -----
+    ``all.html`` holds everything on one page; ``report.pdf`` is that page printed, if there
+    is a browser for it (:func:`janus_pore.paths.find_browser`).
     """
     results, folder = profile.results_dir, destination / profile.name / profile.variant
     folder.mkdir(parents=True, exist_ok=True)
+    pdf = folder / PDF
+    pdf.unlink(missing_ok=True)
+    browser = paths.find_browser()
     ran = [name for name in NOTEBOOKS if (results / f"{name}.ipynb").is_file()]
     for name in NOTEBOOKS:
         if name in ran:
@@ -388,13 +435,61 @@ def write_report(profile: Profile, failures: Mapping[str, str], destination: Pat
         else:
             blank = as_notebook([f"# {TITLES[name]}\n\nNot run yet."])
             convert(blank, folder / f"{name}.html", TITLES[name], TITLES[name])
-    if (results / "figures").is_dir():
-        shutil.copytree(results / "figures", folder / "figures", dirs_exist_ok=True)
+    for name in ("figures", "views"):
+        if (results / name).is_dir():
+            shutil.copytree(results / name, folder / name, dirs_exist_ok=True)
     if list(results.glob("scorecard_*.json")):
-        whole = scorecard.write_whole(profile, _findings(profile), commit())
-        shutil.copy2(whole, folder / whole.name)
+        as_data = scorecard.write_whole(profile, _findings(profile), commit())
+        shutil.copy2(as_data, folder / as_data.name)
     title = " ".join(filter(None, ("Janus pore:", profile.name, profile.variant)))
-    return convert(front_page(profile, failures, ran), folder / "index.html", "Overview", title)
+    front = front_page(profile, failures, ran)
+    index = convert(front, folder / "index.html", "Overview", title)
+    whole = _all_on_one_page(index, [folder / f"{name}.html" for name in ran])
+    if browser is None:
+        print("no report.pdf: there is no Chromium to print it ($CHROMIUM names one)")
+    else:
+        print_pdf(browser, whole, pdf)
+    return index
+
+
+def _all_on_one_page(index: Path, pages: Sequence[Path]) -> Path:
+    """``all.html`` beside the front page: its frame around the content of every page."""
+    begin, end = "<main>", "</main>"
+    front = index.read_text("utf-8")
+    contents = [
+        page.read_text("utf-8").partition(begin)[2].rpartition(end)[0] for page in (index, *pages)
+    ]
+    joined = "".join(f'<section class="page">{content}</section>' for content in contents)
+    whole = front.partition(begin)[0] + begin + joined + end + front.rpartition(end)[2]
+    current, there = 'href="index.html" aria-current="page"', 'href="all.html"'
+    whole = whole.replace(current, 'href="index.html"').replace(
+        there, f'{there} aria-current="page"'
+    )
+    target = index.with_name("all.html")
+    target.write_text(whole, encoding="utf-8")
+    return target
+
+
+def print_pdf(browser: Path, page: Path, target: Path) -> None:
+    """Print a page without network; a browser that cannot is reported and no error."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [
+            str(browser), "--headless", "--disable-gpu", "--no-pdf-header-footer",
+            "--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND",
+            f"--user-data-dir={scratch}", f"--print-to-pdf={target.resolve()}",
+        ]  # fmt: skip
+        if os.geteuid() == 0:  # as root it refuses to start with its sandbox
+            command.append("--no-sandbox")
+        try:
+            done = subprocess.run(
+                [*command, page.resolve().as_uri()], capture_output=True, text=True,
+                timeout=PRINT_TIMEOUT_S, check=False,
+            )  # fmt: skip
+            trouble = done.stderr
+        except (OSError, subprocess.TimeoutExpired) as error:
+            trouble = str(error)
+    if not target.is_file():
+        print(f"no {target.name}: {browser} could not print it:\n{trouble[-500:]}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

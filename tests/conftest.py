@@ -1,6 +1,5 @@
-"""The five notebooks run once on the tiny profile; every test looks at the same run."""
+"""The five notebooks run once on the tiny profile; many tests look at the same run."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ class Reported(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def reported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reported]:
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
     """``python -m janus_pore.show.report --profile tiny``, away from the clone."""
     root = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
@@ -27,4 +26,12 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reported]:
         patch.setenv("JANUS_PORE_RESULTS", str(root / "results"))
         patch.delenv("JPY_SESSION_NAME", raising=False)
         status = report.main(["--profile", "tiny", "--report", str(root / "pages")])
-        yield Reported(root / "runs", root / "results" / "tiny", root / "pages" / "tiny", status)
+    return Reported(root / "runs", root / "results" / "tiny", root / "pages" / "tiny", status)
+
+
+@pytest.fixture
+def there(reported: Reported, monkeypatch: pytest.MonkeyPatch) -> Reported:
+    """Runs and results are those of the report."""
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(reported.runs))
+    monkeypatch.setenv("JANUS_PORE_RESULTS", str(reported.results.parent))
+    return reported
