@@ -36,6 +36,9 @@ browser: ## Chromium alone: found, or installed for the tests in it and the repo
 report: setup ## run the five notebooks and write report/ (PROFILE=tiny, demo, reduced, paper)
 	@$(RUN) python -m janus_pore.show.report --profile $(PROFILE)
 
+figures: venv ## report of the results that ship: no MD, no GROMACS
+	@$(RUN) python -m janus_pore.show.report --source campaign
+
 plan: setup ## what each protocol of PROFILE costs on this machine
 	@$(RUN) python -m janus_pore.drive plan $(PROFILE)
 

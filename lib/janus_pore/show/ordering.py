@@ -15,8 +15,10 @@ import xarray as xr
 
 from ..build.forcefield import load_forcefield
 from ..build.membrane import axis_potential, build_membrane, candidate_pores
+from ..build.system import BuiltSystem
+from ..drive import ensemble
 from ..errors import SpecError
-from ..measure import current, water
+from ..measure import current, series, water
 from ..measure.statistics import (
     Estimate,
     ExponentialFit,
@@ -26,8 +28,8 @@ from ..measure.statistics import (
     relaxation_form,
 )
 from ..spec import Profile, Sine, Step
-from . import scorecard
-from .figures import Curve, FloatArray, Relaxation
+from . import scorecard, view
+from .figures import Atoms, Curve, FloatArray, Relaxation
 from .results import NOTHING, both_polarities
 
 
@@ -42,6 +44,41 @@ def require_pore(profile: Profile) -> None:
 
 DISTRIBUTION_BINS = 36
 LEAST_POINTS_OF_A_RELAXATION = 40
+
+
+class Snapshot(NamedTuple):
+    """One frame of the pore's water; the field is that applied to the box."""
+
+    atoms: Atoms
+    dipoles: FloatArray
+    applied_V_per_nm: float
+    after_ps: float
+    run: str
+
+
+def snapshot(profile: Profile, built: BuiltSystem) -> Snapshot:
+    """The end of the highest step up, replica 0; the shipped frame if the source is that.
+
+    Raises
+    ------
+    MissingInputError
+        If the step was not run, or no frame of it ships.
+    """
+    waveforms = profile.protocol("step_up").waveforms()
+    label, step = max(
+        waveforms.items(),
+        key=lambda item: item[1].to_V_per_nm if isinstance(item[1], Step) else 0.0,
+    )
+    assert isinstance(step, Step)
+    if profile.source == "campaign":
+        gro = series.shipped_folder(profile) / "step_up.gro"
+        atoms, dipoles = view.atoms_of(gro, built.manifest, profile.run)
+        run = f"{gro.parent.name}/{gro.name}"
+    else:
+        record = next(r for r in ensemble.open_runs(profile, "step_up") if r.label == label)
+        atoms, dipoles = view.end_of(record.path[-1], built.manifest, profile.run)
+        run = record.path[-1].name
+    return Snapshot(atoms, dipoles, step.to_V_per_nm * profile.field_scale, step.to_ps, run)
 
 
 class Order(NamedTuple):

@@ -163,8 +163,13 @@ def run_notebook(
 
 
 def _of_system(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a notebook's parameters that choose its system, as overrides of a profile."""
-    return {f"system.{n}": v for n, v in parameters.items() if n in SystemSpec.model_fields}
+    """Those of a notebook's parameters that choose its system and the source of its data, as
+    overrides of a profile."""
+    return {
+        n if n == "source" else f"system.{n}": v
+        for n, v in parameters.items()
+        if n == "source" or n in SystemSpec.model_fields
+    }
 
 
 def mathematics(markdown: str) -> str:
@@ -433,7 +438,8 @@ def write_report(profile: Profile, failures: Mapping[str, str], destination: Pat
         if name in ran:
             convert(results / f"{name}.ipynb", folder / f"{name}.html", TITLES[name], TITLES[name])
         else:
-            blank = as_notebook([f"# {TITLES[name]}\n\nNot run yet."])
+            why = "Nothing is simulated: the results ship." if profile.source != "live" else ""
+            blank = as_notebook([f"# {TITLES[name]}\n\n{why or 'Not run yet.'}"])
             convert(blank, folder / f"{name}.html", TITLES[name], TITLES[name])
     for name in ("figures", "views"):
         if (results / name).is_dir():
@@ -501,20 +507,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", default="demo", help="a shipped profile or a YAML file")
     parser.add_argument("--report", type=Path, default=None, help="where the pages go (report/)")
     parser.add_argument(
-        "--only", nargs="+", choices=NOTEBOOKS, default=NOTEBOOKS, metavar="NOTEBOOK",
+        "--only", nargs="+", choices=NOTEBOOKS, metavar="NOTEBOOK",
         help="run only these notebooks; pages of the others are kept",
+    )  # fmt: skip
+    parser.add_argument(
+        "--source", choices=("live", "campaign"),
+        help="campaign: the results that ship, without any MD and without GROMACS",
     )  # fmt: skip
     parser.add_argument("--charge-set", help="another charge set than the profile's")
     parser.add_argument("--pore", help="another pore than the profile's; 'none' is the control")
     parser.add_argument("--seed", type=int, help="another seed of the system")
     options = parser.parse_args(arguments)
-    asked = {"charge_set": options.charge_set, "pore": options.pore, "seed": options.seed}
+    asked = {
+        "source": options.source,
+        "charge_set": options.charge_set,
+        "pore": options.pore,
+        "seed": options.seed,
+    }
     system = {name: value for name, value in asked.items() if value is not None}
     failures: dict[str, str] = {}
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         profile = load_profile(options.profile, _of_system(system))
-        for name in options.only:
+        ships = [name for name in NOTEBOOKS if name != "02_simulate"]
+        every = ships if profile.source == "campaign" else NOTEBOOKS
+        for name in options.only or every:
             print(f"{name} …", flush=True)
             start = time.monotonic()
             try:
