@@ -180,7 +180,8 @@ def test_windows_that_cannot_be_are_refused(tiny):
 
 def test_cost_counts_every_window(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
-    chosen = with_windows(tiny, fields_V_per_nm=[0.2, 0.4], to_nm=0.3, replicas=3)
+    alone = tiny.model_copy(update={"control": (), "charge_sets": ()})
+    chosen = with_windows(alone, fields_V_per_nm=[0.2, 0.4], to_nm=0.3, replicas=3)
     assert windows.simulated_ns(chosen) == pytest.approx(2 * 4 * 3 * 0.3e-3)
     planned = ensemble.plan(chosen, measure=False)[-1]
     assert (planned.stage, planned.runs) == ("windows", 24)
