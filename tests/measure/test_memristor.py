@@ -12,6 +12,7 @@ from scipy.signal import lfilter
 
 from janus_pore.errors import MeasureError
 from janus_pore.measure import memristor as m
+from janus_pore.spec import PulseTrain, Sine
 
 TRUTH = m.Parameters(
     orienting_field_V_per_nm=0.35,
@@ -141,6 +142,40 @@ def test_charge_is_the_integral_of_the_current():
     assert response.stored_e[1999] == pytest.approx(1.4 * (1 - math.exp(-19.99 / 12)), rel=1e-9)
 
 
+def test_prediction_under_a_waveform_is_exact_at_its_edges():
+    train = PulseTrain(
+        prepare_V_per_nm=2.0, prepare_ps=7.3, pulse_V_per_nm=0.7, width_ps=5.0,
+        delay_V_per_nm=0.5, delay_ps=3.1, pulses=4,
+    )  # fmt: skip
+    response = m.predict(TRUTH, train, points=60)
+    edges = 7.3 + np.array([0.0, 5.0, 8.1, 13.1])
+    assert np.isin(edges.round(9), response.time_ps.round(9)).all()
+    dense = m.predict(TRUTH, train, points=5000)
+    for t in edges:
+        coarse, fine = (np.interp(t, r.time_ps, r.order) for r in (response, dense))
+        assert coarse == pytest.approx(fine, abs=1e-12)
+    expected = m.predict_train(
+        TRUTH, pulse_V_per_nm=0.7, pulses=4, width_ps=5.0, delay_V_per_nm=0.5, delay_ps=3.1,
+        prepare_V_per_nm=2.0, prepare_ps=7.3,
+    )  # fmt: skip
+    starts = 7.3 + 8.1 * np.arange(4)
+    passed = [np.interp(at, dense.time_ps, dense.transferred_e) for at in (starts, starts + 5.0)]
+    currents = m.NANOAMPERE_PER_E_PER_PS * (passed[1] - passed[0]) / 5.0
+    assert currents == pytest.approx(expected.current_nA, rel=1e-3)
+
+
+def test_prediction_under_a_sine_ends_each_cycle_where_it_began():
+    sine = Sine(amplitude_V_per_nm=1.2, frequency_GHz=5.0, cycles=3)
+    response = m.predict(TRUTH, sine, points=900)
+    period = len(response.time_ps) // 3
+    assert response.time_ps[-1] == pytest.approx(600.0)
+    last, before = response.order[-1 - period : -1], response.order[-1 - 2 * period : -1 - period]
+    assert last == pytest.approx(before, abs=1e-3)
+    assert response.current_nA.shape == response.time_ps.shape
+    begun = m.predict(TRUTH, sine, start_field_V_per_nm=1.0).order[0]
+    assert begun == m.equilibrium_order(TRUTH, 1.0)
+
+
 def test_charging_alone_depresses_the_second_pulse():
     p = m.Parameters(capacitance_e_nm_per_V=2.4, tau_charge_ps=8.0)
     delays = np.array([1.0, 4.0, 10.0, 30.0])
@@ -178,6 +213,8 @@ def test_the_model_runs_in_milliseconds():
 
     assert fastest(lambda: m.simulate(TRUTH, t, E)) < 0.03
     assert fastest(lambda: m.predict_train(TRUTH, pulse_V_per_nm=0.5)) < 0.01
+    sine = Sine(amplitude_V_per_nm=1.2, frequency_GHz=0.2)
+    assert fastest(lambda: m.predict(TRUTH, sine)) < 0.01
 
 
 # ---- fitting

@@ -81,25 +81,48 @@ def relaxing(protocol, tau_ps, start, end, replicas=40):
     return out
 
 
-def paired(profile, protocol, ratio_of, *, seed=5):
+def paired(profile, protocol, ratio_of, *, seed=5, by="delay_ps", sign=1):
+    """Pairs of pulses by label: 2 nA of either ion (``sign`` times) in the first."""
     rng = np.random.default_rng(seed)
     out = {}
     for label, train in profile.protocol(protocol).waveforms().items():
         first = train.prepare_ps
         second = first + train.width_ps + train.delay_ps
         t = np.arange(0.0, second + train.width_ps + 0.05, 0.1)
-        I0 = 2.0 * (1 + 0.05 * rng.normal(size=(20, 3, 2, 1)))
-        I = np.where((t > first) & (t <= first + train.width_ps), I0, 0.0)  # noqa: E741
-        I = I + np.where(t > second, I0 * ratio_of(train.delay_ps), 0.0)  # noqa: E741
-        noise = rng.normal(0, 0.0005, I.shape)
-        out[label] = xr.Dataset(
-            {
-                "charge": (
-                    ("replica", "estimator", "species", "time"),
-                    np.cumsum(I * 0.1 / NANOAMPERE_PER_E_PER_PS + noise, axis=-1),
-                ),
-                "field": (("replica", "time"), np.zeros((20, len(t)))),
-            },
-            coords={"replica": range(20), "time": t, **COORDINATES},
-        )
+        I0 = sign * 2.0 * (1 + 0.05 * rng.normal(size=(20, 3, 2, 1)))
+        during = (t > first + 1e-6) & (t <= first + train.width_ps + 1e-6)
+        I = np.where(during, I0, 0.0)  # noqa: E741
+        I = I + np.where(t > second + 1e-6, I0 * ratio_of(getattr(train, by)), 0.0)  # noqa: E741
+        out[label] = _driven_by(I, t, rng)
     return out
+
+
+def _driven_by(I, t, rng):  # noqa: E741
+    """Series with currents (replicas, estimators, species, frames) in nA and some noise."""
+    noise = rng.normal(0, 0.0005, I.shape)
+    return xr.Dataset(
+        {
+            "charge": (
+                ("replica", "estimator", "species", "time"),
+                np.cumsum(I * 0.1 / NANOAMPERE_PER_E_PER_PS + noise, axis=-1),
+            ),
+            "field": (("replica", "time"), np.zeros((len(I), len(t)))),
+        },
+        coords={"replica": range(len(I)), "time": t, **COORDINATES},
+    )
+
+
+def pulse_train(profile, protocol, ratio_of, width_of=40.0, *, seed=5):
+    """A train: In/I0 and the spread of the angle in degrees as functions of n from 0."""
+    rng = np.random.default_rng(seed)
+    train = profile.protocol(protocol).waveform
+    step = train.width_ps + train.delay_ps
+    t = np.arange(0.0, train.prepare_ps + (train.pulses - 1) * step + train.width_ps + 0.05, 0.1)
+    since = t - train.prepare_ps
+    n = np.clip(np.floor((since - 1e-6) / step), 0, train.pulses - 1)
+    during = (since > 1e-6) & (since - n * step <= train.width_ps + 1e-6)
+    I0 = 2.0 * (1 + 0.05 * rng.normal(size=(20, 3, 2, 1)))
+    data = _driven_by(np.where(during, I0 * ratio_of(n), 0.0), t, rng)
+    width = width_of(n) if callable(width_of) else np.full_like(t, width_of)
+    theta = rng.normal(size=(20, len(t), MOLECULES)) * width[None, :, None]
+    return data.assign(theta=(("replica", "time", "slot"), (theta + 180) % 360 - 180))

@@ -260,7 +260,7 @@ def test_two_replicas_have_no_band():
 def test_an_interval_without_end_is_a_hollow_point():
     ratio = Curve(*np.array([[2.0, 10.0], [1.5, 1.1], [1.2, -np.inf], [1.9, np.inf]]))
     stated = {"ratio_first": 3.1, "ratio_last": 1.2}
-    ax = figures.pulse_pairs({"ppf": {"box": ratio}}, {"ppf": stated}, {}).axes[0]
+    ax = figures.pulse_pairs({"pore": {"ppf": {"box": ratio}}}, {"ppf": stated}, {}).axes[0]
     full, hollow = (each.lines[0] for each in ax.containers)
     assert hollow.get_markerfacecolor() == "white"
     assert hollow.get_ydata() == pytest.approx([1.1])
@@ -329,15 +329,102 @@ def test_the_membranes_field_is_the_slope_of_its_potential():
     assert "(V/nm)" in lower.get_ylabel()
 
 
-def test_pulse_pairs_mark_the_published_levels():
-    stated = {"ratio_first": 3.1, "ratio_last": 1.2, "tau_ps": 8.0}
-    figure = figures.pulse_pairs({"ppf": {"box": curve([2, 10], [1.5, 1.1])}}, {"ppf": stated}, {})
-    ax = figure.axes[0]
-    levels = {float(each.get_ydata()[0]) for each in ax.lines if each.get_linestyle() == ":"}
-    assert levels == {3.1, 1.2}
-    drawn = ax.containers[0].lines[0].get_xydata()
+STATED = {"ppf": {"ratio_first": 3.1, "ratio_last": 1.2, "tau_ps": 8.0}}
+
+
+def test_pulse_pairs_stand_beside_the_control_and_mark_the_published_levels():
+    measured = {"ppf": {"box": curve([2, 10], [1.5, 1.1])}}
+    figure = figures.pulse_pairs(
+        {"with the pore": measured, "without a pore": {}}, STATED, {}, absent="not run"
+    )
+    pore, control = figure.axes
+    for ax in (pore, control):
+        levels = {float(each.get_ydata()[0]) for each in ax.lines if each.get_linestyle() == ":"}
+        assert levels == {3.1, 1.2}
+    drawn = pore.containers[0].lines[0].get_xydata()
     assert drawn[:, 1] == pytest.approx([1.5, 1.1])
-    assert "Δt (ps)" in ax.get_xlabel()
+    assert "with the pore" in pore.get_title(loc="left")
+    assert "not run" in [t.get_text() for t in control.texts]
+    assert "Δt (ps)" in control.get_xlabel()
+
+
+def test_wild_ratios_without_bounds_do_not_set_the_scale():
+    wild = Curve(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 500.0]),
+                 np.array([0.8, 1.5, -np.inf]), np.array([1.2, 40.0, np.inf]))  # fmt: skip
+    (ax,) = figures.pulse_pairs({"with the pore": {"ppf": {"box": wild}}}, STATED, {}).axes
+    low, high = ax.get_ylim()
+    assert low < 0 < 3.1 < high < 15
+
+
+def test_trains_are_drawn_by_number_with_the_published_level():
+    n = np.arange(1.0, 11.0)
+    rows = {"with the pore": {"stf": {"box": curve(n, 4 - 3 / n)}, "std": {"box": curve(n, 1 / n)}}}
+    figure = figures.pulse_trains(rows, {"stf": 4.0, "std": 0.0})
+    left, right = figure.axes
+    assert left.containers[0].lines[0].get_ydata() == pytest.approx(4 - 3 / n)
+    assert "published 0" in [t.get_text() for t in right.texts]
+    assert "number" in left.get_xlabel()
+
+
+def test_the_spread_over_a_train_shades_its_pulses():
+    t = np.linspace(0, 12, 25)
+    windows = np.array([[0.0, 5.0], [7.0, 12.0]])
+    one = figures.TrainSpread(curve(t, t), curve([2.5, 9.5], [40, 50]), windows)
+    (ax,) = figures.train_spread({"stf": one}).axes
+    assert [p.get_x() for p in ax.patches[:2]] == [0.0, 7.0]
+    assert "(°)" in ax.get_ylabel()
+    assert "no train" in figures.train_spread({}).texts[0].get_text()
+
+
+def test_the_ratio_by_width_says_where_it_comes_from():
+    panel = ({"box": curve([2, 5, 10], [1.0, 1.2, 1.4])}, "pulses of each width, Δt = 5 ps")
+    (ax,) = figures.ratio_by_width({"ppf": panel}).axes
+    assert "pulses of each width" in ax.get_title(loc="left")
+    assert ax.get_xlim() == pytest.approx((0, 11))
+
+
+def test_the_model_is_drawn_over_the_data():
+    t = np.linspace(0, 5, 6)
+    one = figures.Modelled(curve(t, t), Curve.bare(t, 2 * t))
+    figure = figures.model_against_data(
+        {
+            "order x": {"field up": {"0.4 V/nm": one, "0.8 V/nm": one}},
+            "current I (nA)": {"field up": {"a": one}},
+        }
+    )
+    upper, lower = figure.axes
+    assert line(upper, "0.8 V/nm")[:, 1] == pytest.approx(2 * t)
+    assert lower.get_ylabel() == "current I (nA)"
+    assert "nothing recorded" in figures.model_against_data({}).texts[0].get_text()
+
+
+def test_the_circuit_says_where_its_element_comes_from():
+    t = np.linspace(0, 5, 6)
+    trace = figures.Trace(t, t, t / 5, t, "bias 1 V: spikes at 1 GHz")
+    figure = figures.circuit_trace([-1, 0, 1], [-1, 0, 1], (0.2, 0.5), trace, label="not fitted")
+    assert figure.get_suptitle() == "not fitted"
+    element, voltage, order = figure.axes
+    assert element.patches[0].get_x() == pytest.approx(0.2)
+    assert voltage.lines[0].get_ydata() == pytest.approx(t)
+    assert order.lines[0].get_ydata() == pytest.approx(t / 5)
+    none = figures.circuit_trace([-1, 1], [-1, 1], None, None, label="fitted")
+    assert "no circuit spikes" in [t.get_text() for t in none.axes[1].texts]
+
+
+def test_the_map_shades_what_cannot_rest_and_marks_what_was_simulated():
+    chart = figures.CircuitMap(
+        np.array([0.0, 1.0]), np.array([1.0, 10.0]), np.array([[True, False], [False, False]]),
+        np.array([0.0, 1.0]), np.array([1.0, 10.0]), ["spikes", "quiescent"],
+    )  # fmt: skip
+    figure = figures.spiking_map({"bias": chart}, own_zF=3.0, label="not fitted")
+    (ax,) = figure.axes
+    assert ax.collections[0].get_array().ravel().tolist() == [1, 0, 0, 0]
+    assert line(ax, "spikes").tolist() == [[0, 1]]
+    assert "own" in ax.texts[0].get_text()
+    assert "(zF)" in ax.get_ylabel()
+    assert figure.get_suptitle() == "not fitted"
+    nothing = figures.spiking_map({}, own_zF=0.0, label="fitted")
+    assert "does not fall" in nothing.texts[0].get_text()
 
 
 def test_a_pulse_trace_shades_the_pulses():
@@ -390,11 +477,11 @@ def test_every_axis_has_a_unit_and_the_readers_settings_stay(draw):
 
 def test_the_numbers_behind_a_figure_are_those_that_were_drawn():
     curve = figures.Curve(*(np.array(v, float) for v in ([1, 2], [3, 4], [2, np.nan], [5, np.nan])))
-    drawn = figures.pulse_pairs(
-        {"ppf": {"box": curve}}, {"ppf": {"ratio_first": 3.1, "ratio_last": 1.2}}, {}
-    )
+    drawn = figures.pulse_pairs({"with the pore": {"ppf": {"box": curve}}}, STATED, {})
     found = figures.data_of(drawn)
-    assert [(p.panel, p.series) for p in found] == [("facilitation (PPF)", "whole box")] * 2
+    assert [(p.panel, p.series) for p in found] == [
+        ("facilitation (PPF), with the pore", "whole box")
+    ] * 2
     assert found[0][-3:] == (3, 2, 5)
     assert found[0].x == 1
     assert np.isnan(found[1].low)

@@ -1,47 +1,186 @@
-"""Injected truth about pulses."""
+"""Injected truth about pulses: pairs, trains, and what the control says."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from made import DEMO, paired, verdicts
+from made import DEMO, paired, pulse_train, verdicts
 
 from janus_pore import spec
+from janus_pore.errors import MissingInputError
 from janus_pore.show import pulses
+
+REDUCED = spec.load_profile("reduced")
+NOTHING = pulses.Pulsed(REDUCED.without_pore(), {}, "not run")
+
+
+def pulsed(profile, **data):
+    return pulses.Pulsed(profile, data)
 
 
 def test_ratios_and_memory_times_are_recovered():
-    profile = spec.load_profile("reduced")
     truth = {
         "ppf": lambda d: 1.2 + 2.0 * np.exp(-d / 8.0),
         "ppd": lambda d: 0.2 + 0.8 * (1 - np.exp(-d / 7.5)),
     }
-    found = {p: pulses.pairs(paired(profile, p, truth[p]), profile, p) for p in truth}
-    for protocol, one in found.items():
-        assert (np.diff(one.delay_ps) > 0).all()
+    found = pulsed(REDUCED, **{p: paired(REDUCED, p, truth[p]) for p in truth})
+    for protocol, one in pulses.all_pairs(found).items():
+        assert (np.diff(one.x_ps) > 0).all()
         for curve in one.curves().values():
             assert curve.value == pytest.approx(truth[protocol](curve.x), rel=0.15)
-    rows = pulses.claims_of_pairs(found, profile)
+    rows = pulses.claims_of_pairs(found, NOTHING)
     for number in (17, 18):
         assert set(verdicts(rows, number).values()) == {"reproduced"}
-    fit = pulses.memory_times(found["ppf"], "ppf")["box"]
+    assert {r.control for r in rows} == {"not run"}
+    assert {r.run for r in rows} == {"ppf, replicas 0 to 19", "ppd, replicas 0 to 19"}
+    fit = pulses.memory_times(pulses.pairs(found, "ppf"), "ppf")["box"]
     assert fit.tau.low < 8.0 < fit.tau.high
+    table = pulses.fit_rows({"with the pore": found})
+    assert [r[-1] for r in table] == ["yes"] * 6
+
+
+def test_the_control_is_put_to_the_same_test():
+    def memory(d):
+        return 1.2 + 2.0 * np.exp(-d / 8.0)
+
+    found = pulsed(REDUCED, ppf=paired(REDUCED, "ppf", memory))
+    alone = REDUCED.without_pore()
+    for ratio_of, said in (
+        (memory, "the control shows it too"),
+        (lambda d: 0.5 + 0.0 * d, "only the pore"),
+    ):
+        control = pulsed(alone, ppf=paired(alone, "ppf", ratio_of, seed=6))
+        rows = pulses.claims_of_pairs(found, control)
+        assert {r.control for r in rows} == {said}
+        assert all("I1/I0 after 1 ps" in r.control_found for r in rows)
+    assert pulses.claims_of_pairs(control, pulsed(alone)) == []
+    words = pulses.finding(found, control)
+    assert words.startswith("Facilitation (PPF), whole-box current, pause of 1 ps: I1/I0 = 2.9")
+    assert "0.5" in words.split(" with the pore")[1]
+    assert pulses.finding(found, NOTHING).endswith("the membrane without a pore: not run.")
+
+
+def test_a_first_current_against_its_field_is_no_ground_for_a_ratio():
+    found = pulsed(REDUCED, ppf=paired(REDUCED, "ppf", lambda d: 1.2 + 2 * np.exp(-d / 8), sign=-1))
+    rows = pulses.claims_of_pairs(found, NOTHING)
+    assert {r.verdict for r in rows} == {"not reproduced"}
+    assert all(r.found.startswith("I0: −") for r in rows)
 
 
 def test_two_delays_give_ratios_but_no_time():
-    found = pulses.pairs(paired(DEMO, "ppf", lambda d: 2.0), DEMO, "ppf")
-    assert pulses.memory_times(found, "ppf") == {}
-    rows = pulses.claims_of_pairs({"ppf": found}, DEMO)
+    found = pulsed(DEMO, ppf=paired(DEMO, "ppf", lambda d: 2.0))
+    assert pulses.memory_times(pulses.pairs(found, "ppf"), "ppf") == {}
+    rows = pulses.claims_of_pairs(found, NOTHING)
     assert {r.id for r in rows} == {17}
     assert all(r.verdict != "reproduced" for r in rows)
     assert "I1/I0 after 1 ps: 2.0" in rows[0].found
+    assert all("fewer than 4 delays" in r[-1] for r in pulses.fit_rows({"": found}))
+    assert len(pulses.pair_rows({"": found})) == 6
 
 
 def test_a_pulse_trace_is_the_mean_current():
     data = paired(DEMO, "ppf", lambda d: 2.0)
-    train = DEMO.protocol("ppf").waveforms()["delay_ps=1"]
-    field, curves = pulses.pulse_current(data["delay_ps=1"], train)
+    label, train = pulses.shortest_delay(pulsed(DEMO, ppf=data), "ppf")
+    assert label == "delay_ps=1"
+    field, curves = pulses.pulse_current(data[label], train)
     box = curves["box"]
-    assert field.shape == data["delay_ps=1"]["time"].shape
+    assert field.shape == data[label]["time"].shape
     second = box.x > train.prepare_ps + train.width_ps + train.delay_ps + 1
     assert box.value[second].mean() == pytest.approx(8.0, rel=0.1)  # both ions, twice 2 nA
+
+
+def test_width_from_a_scan_or_from_parts_of_the_pulse():
+    def of_width(w):
+        return 1.0 + 0.3 * w
+
+    scanned = paired(REDUCED, "ppf_width", of_width, by="width_ps")
+    plain = paired(REDUCED, "ppf", lambda d: 2.0)
+    one, how = pulses.by_width(pulsed(REDUCED, ppf=plain, ppf_width=scanned), "ppf")
+    assert one.x_ps.tolist() == [2.0, 5.0, 10.0]
+    assert one.curves()["box"].value == pytest.approx(of_width(one.x_ps), rel=0.1)
+    assert how == "pulses of each width, Δt = 5 ps"
+    one, how = pulses.by_width(pulsed(REDUCED, ppf=plain), "ppf")
+    assert one.x_ps.tolist() == [1.25, 2.5, 3.75, 5.0]
+    assert one.curves()["box"].value == pytest.approx(np.full(4, 2.0), rel=0.15)
+    assert how == "first part of 5 ps pulses, Δt = 1 ps"
+
+
+def saturating(n):
+    return 4.0 - 3.0 * np.exp(-n / 2.0)
+
+
+def decaying(n):
+    return np.exp(-n / 1.5)
+
+
+def trains(profile, stf, std, *, widths=(40.0, 40.0)):
+    return pulsed(
+        profile,
+        stf={"pulse_train": pulse_train(profile, "stf", stf, widths[0], seed=1)},
+        std={"pulse_train": pulse_train(profile, "std", std, widths[1], seed=2)},
+    )
+
+
+def rising(n):
+    return 35.0 + 2.0 * n
+
+
+def sinking(n):
+    return 60.0 - 2.0 * n
+
+
+def test_trains_are_recovered_and_judged():
+    found = trains(REDUCED, saturating, decaying, widths=(rising, sinking))
+    control = trains(REDUCED.without_pore(), lambda n: 1.0 + 0 * n, decaying)
+    number = np.arange(10)
+    for protocol, truth in (("stf", saturating), ("std", decaying)):
+        for curve in pulses.train(found, protocol).curves().values():
+            assert curve.x.tolist() == list(range(1, 11))
+            assert curve.value == pytest.approx(truth(number), abs=0.2)
+    rows = pulses.claims_of_trains(found, control)
+    for claim in (19, 20, 21):
+        assert set(verdicts(rows, claim).values()) == {"reproduced"}, claim
+    assert {r.control for r in rows if r.id == 19} == {"only the pore"}
+    assert {r.control for r in rows if r.id == 20} == {"the control shows it too"}
+    shown = pulses.spreads(found)
+    assert shown["stf"].by_pulse.value == pytest.approx(rising(number), rel=0.1)
+    assert shown["std"].by_pulse.value == pytest.approx(sinking(number), rel=0.1)
+    assert shown["stf"].in_time.x[-1] < found.data["stf"]["pulse_train"].time[-1]
+    assert pulses.spreads(control) == {}
+
+
+def test_trains_that_do_otherwise_refute():
+    found = trains(
+        REDUCED, lambda n: 1.0 + 0.5 * n, lambda n: 1.0 - 0.04 * n, widths=(sinking, rising)
+    )
+    rows = pulses.claims_of_trains(found, NOTHING)
+    for claim in (19, 20, 21):
+        assert set(verdicts(rows, claim).values()) == {"not reproduced"}, claim
+
+
+def test_a_train_that_still_rises_has_not_saturated():
+    found = trains(REDUCED, lambda n: 1.0 + 0.4 * n, decaying)
+    (parts,) = {
+        r.found
+        for r in pulses.claims_of_trains(found, NOTHING)
+        if r.estimator == "box" and r.id == 19
+    }
+    ratio = (1.0 + 0.4 * np.arange(7, 10)).mean() / (1.0 + 0.4 * np.arange(4, 7)).mean()
+    assert f"last 3 of 10 pulses over those before: {ratio:.2f}"[:-1] in parts
+    assert ratio > pulses.STILL_RISING
+
+
+def test_a_short_train_decides_nothing():
+    found = trains(DEMO, lambda n: 4.0 + 0 * n, decaying)
+    rows = [r for r in pulses.claims_of_trains(found, NOTHING) if r.id in (19, 20)]
+    assert {r.verdict for r in rows} == {"not enough statistics"}
+    assert all("last 1 of 4 pulses" in r.found for r in rows)
+
+
+def test_what_was_not_run_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
+    with pytest.raises(MissingInputError):
+        pulses.pulsed(DEMO)
+    assert pulses.pulsed_if_run(DEMO).why == "not run yet"
+    no_control = DEMO.without_pore().without_pore()
+    assert pulses.pulsed_if_run(no_control).why == "not run in this profile"

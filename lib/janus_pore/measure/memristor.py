@@ -45,7 +45,9 @@ import numpy.typing as npt
 from scipy.optimize import least_squares
 from scipy.special import ive
 
+from ..drive.field import segments
 from ..errors import MeasureError
+from ..spec import Waveform
 from .current import NANOAMPERE_PER_E_PER_PS, current_from_charge
 from .statistics import RESAMPLES, Estimate, draw_sums, estimate, mean
 
@@ -375,6 +377,44 @@ def simulate(
         _transported(parameters, dt, E, order),
         stored - stored[0],
     )
+
+
+def predict(
+    parameters: Parameters,
+    waveform: Waveform,
+    *,
+    start_field_V_per_nm: float = 0.0,
+    points: int = 600,
+) -> Response:
+    """Order and current under any waveform; a few milliseconds.
+
+    Parameters
+    ----------
+    parameters, waveform
+        The model, and the field in the units in which it was fitted.
+    start_field_V_per_nm
+        Before the waveform the system was in balance at this field.
+    points
+        About how many times to return. Each change of a piecewise-constant field is one of
+        them; a smooth field is held at its middle between two.
+
+    Returns
+    -------
+    Response
+        ``time_ps``, ``order`` and ``current_nA`` are t, x and I.
+    """
+    chain = segments(waveform)
+    total = math.fsum(part.duration_ps for part in chain)
+    times, fields, start = [], [], 0.0
+    for part in chain:
+        n = max(4, math.ceil(points * part.duration_ps / total))
+        edges = np.linspace(0.0, part.duration_ps, n + 1)
+        times.append(start + edges[:-1])
+        fields.append(part.at((edges[1:] + edges[:-1]) / 2))
+        start += part.duration_ps
+    t, E = np.append(np.concatenate(times), start), np.concatenate(fields)
+    held = np.append(E, E[-1])
+    return simulate(parameters, t, held, start_field_V_per_nm=start_field_V_per_nm)
 
 
 def predict_train(

@@ -369,7 +369,9 @@ def sigma_against_time(
     if not frames.all():
         raise MeasureError(f"bin_ps = {bin_ps:g} ps is shorter than the spacing of the frames")
     centres = np.bincount(group, weights=t, minlength=n) / frames
-    return _width_curve(theta, group, centres, width, bins, unit, resamples, seed)
+    return sigma_in_groups(
+        theta, group, centres, width=width, bins=bins, unit=unit, resamples=resamples, seed=seed
+    )
 
 
 def sigma_against_field(
@@ -411,34 +413,53 @@ def sigma_against_field(
             continue
         used = group >= 0
         centres = np.bincount(group[used], weights=E[used]) / np.bincount(group[used])
-        out[direction] = _width_curve(theta, group, centres, width, bins, unit, resamples, seed)
+        out[direction] = sigma_in_groups(
+            theta, group, centres, width=width, bins=bins, unit=unit, resamples=resamples, seed=seed
+        )
     return out
 
 
-def _width_curve(
-    theta: FloatArray,
-    group: npt.NDArray[np.intp],
-    at: FloatArray,
-    width: Width,
-    bins: int,
-    unit: str,
-    resamples: int,
-    seed: int,
+def sigma_in_groups(
+    theta_deg: npt.ArrayLike,
+    group: npt.ArrayLike,
+    at: npt.ArrayLike,
+    *,
+    width: Width = "direct",
+    bins: int = ANGLE_BINS,
+    unit: str = "replicas",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> WidthCurve:
-    counts = angle_counts(theta, group, len(at), bins)
+    """σθ of groups of frames, molecules and units pooled in each.
+
+    Parameters
+    ----------
+    theta_deg : (units, time, slot)
+    group : (time,)
+        Number of each frame's group, 0 to n - 1; negative: left out.
+    at : (n,)
+        What the groups are drawn against.
+
+    Raises
+    ------
+    MeasureError
+        If some group holds no molecule.
+    """
+    theta, centres = np.asarray(theta_deg, dtype=float), np.asarray(at, dtype=float)
+    counts = angle_counts(theta, group, len(centres), bins)
     samples = counts.sum(axis=(0, 2))
     if not samples.all():
         raise MeasureError(
-            f"no pore water in {int((samples == 0).sum())} of {len(at)} bins; use longer ones"
+            f"no pore water in {int((samples == 0).sum())} of {len(centres)} bins; use longer ones"
         )
-    draws = np.empty((resamples + 1, len(at)))
+    draws = np.empty((resamples + 1, len(centres)))
     # A few bins at a time: the drawn histograms of all would not fit a small memory.
-    for start in range(0, len(at), 16):
+    for start in range(0, len(centres), 16):
         part = slice(start, start + 16)
         drawn = draw_sums(counts[:, part], resamples=resamples, seed=seed)
         draws[:, part] = widths(drawn, width)
     sigma = band(draws, len(theta), f"bootstrap over {len(theta)} {unit}")
-    return WidthCurve(at, sigma, draws, samples)
+    return WidthCurve(centres, sigma, draws, samples)
 
 
 def fit_relaxation(

@@ -168,6 +168,14 @@ def _figure(width_in: float, height_in: float) -> Figure:
     return Figure(figsize=(width_in, height_in), layout="constrained")
 
 
+def _nothing(why: str, note: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    figure = _figure(DOUBLE_IN, 1.0)
+    figure.text(0.5, 0.6, why, ha="center", va="center", color=GREY)
+    _note(figure, note)
+    return figure
+
+
 def _note(figure: Figure, note: str) -> None:
     """A line under the axes saying what the figure rests on."""
     if note:
@@ -1724,62 +1732,234 @@ def relaxation_form(
 # --- plasticity -----------------------------------------------------------------------
 
 
+PROTOCOL_NAME = {
+    "ppf": "facilitation (PPF)",
+    "ppd": "depression (PPD)",
+    "stf": "facilitation (STF)",
+    "std": "depression (STD)",
+}
+ESTIMATOR_MARKER = {"box": "o", "pore": "s", "crossings": "^"}
+PoreOrNot = Mapping[str, Mapping[str, Curve]]
+"""Protocol to estimator of the current to curve; a protocol that was not run is left out."""
+
+
+def _by_estimator(figure: Figure, ax: Axes, curves: Mapping[str, Curve]) -> None:
+    """Points of every estimator, side by side on the paper and not in the data."""
+    for n, (estimator, curve) in enumerate(curves.items()):
+        apart_in = (n - (len(curves) - 1) / 2) * 0.05
+        aside = ScaledTranslation(apart_in, 0, figure.dpi_scale_trans)
+        _errorbars(
+            ax,
+            curve,
+            transform=ax.transData + aside,
+            color=ESTIMATOR_COLOUR[estimator],
+            marker=ESTIMATOR_MARKER[estimator],
+            ls="",
+            label=ESTIMATOR_NAME[estimator],
+        )
+
+
+WILD_RATIOS = (-2.0, 6.0)
+"""Ratios without bounds that lie outside this stay off the picture: they are noise over noise."""
+
+
+def _ratio_limits(ax: Axes, curves: Sequence[Curve], levels: Sequence[float]) -> None:
+    """Limits that show all levels, all values that have an interval, and those intervals as
+    far as twice that range; of other values, those that are not wild."""
+    fixed = [0.0, 1.0, *levels]
+    ends: list[float] = []
+    for curve in curves:
+        bounded = np.isfinite(curve.low) & np.isfinite(curve.high)
+        fixed += curve.value[bounded].tolist()
+        ends += [*curve.low[bounded], *curve.high[bounded]]
+        loose = curve.value[~bounded & np.isfinite(curve.value)]
+        fixed += np.clip(loose, *WILD_RATIOS).tolist()
+    low, high = min(fixed), max(fixed)
+    span = high - low
+    low = min([low, *(max(end, low - span) for end in ends)])
+    high = max([high, *(min(end, high + span) for end in ends)])
+    room = 0.06 * (high - low)
+    ax.set_ylim(low - room, high + room)
+
+
+def _stated(ax: Axes, levels: Mapping[str, float]) -> None:
+    """Published levels as dotted lines, named at the right, the higher above its line."""
+    highest = max(levels.values())
+    for name, level in levels.items():
+        ax.axhline(level, color=GREY, ls=":", lw=1)
+        ax.annotate(
+            f"published\n{name} {level:g}".replace("\n ", " "),
+            (1.01, level),
+            xycoords=("axes fraction", "data"),
+            va="center" if len(levels) == 1 else "bottom" if level == highest else "top",
+            fontsize=6.5,
+            color=GREY,
+        )
+
+
+def _ratio_panels(
+    rows: Mapping[str, PoreOrNot],
+    protocols: Sequence[str],
+    levels: Mapping[str, Mapping[str, float]],
+    absent: str,
+) -> tuple[Figure, NDArray[Any]]:
+    """Axes (rows, protocols) of current ratios, with limits, levels and titles."""
+    figure = _figure(DOUBLE_IN, 0.7 + 2.1 * len(rows))
+    axes = figure.subplots(len(rows), len(protocols), sharex="col", squeeze=False)
+    for line, (title, found) in zip(axes, rows.items(), strict=True):
+        for ax, protocol in zip(line, protocols, strict=True):
+            ax.set_title(f"{PROTOCOL_NAME[protocol]}, {title}")
+            ax.axhline(1, color="#BBBBBB", lw=0.6, zorder=0)
+            curves = found.get(protocol, {})
+            _by_estimator(figure, ax, curves)
+            _stated(ax, levels[protocol])
+            _ratio_limits(ax, list(curves.values()), list(levels[protocol].values()))
+            if not curves:
+                ax.text(0.5, 0.5, absent, ha="center", transform=ax.transAxes, color=GREY)
+    shown = next((ax for ax in axes.flat if ax.get_legend_handles_labels()[0]), None)
+    if shown is not None:
+        _legend_above(figure, shown)
+    return figure, axes
+
+
 @styled
 def pulse_pairs(
-    panels: Mapping[str, Mapping[str, Curve]],
+    rows: Mapping[str, PoreOrNot],
     published: Mapping[str, Mapping[str, float]],
-    fits: Mapping[str, Mapping[str, ExponentialFit]],
+    fits: Mapping[str, Mapping[str, Mapping[str, ExponentialFit]]],
     *,
+    absent: str = "not run",
     note: str = "",
 ) -> Figure:
     """Fig. 5A: ratio of the second pulse's current to the first's against the delay.
 
     Parameters
     ----------
-    panels
-        Protocol (``ppf``, ``ppd``) to estimator to curve (x: delay in ps, value: I1/I0).
+    rows
+        Title (with the pore, without) to protocol (``ppf``, ``ppd``) to estimator to curve
+        (x: delay in ps, value: I1/I0).
     published
         Protocol to ``ratio_first`` and ``ratio_last``, drawn as levels.
     fits
-        Protocol to estimator to exponential fit; those that fix the time are drawn.
+        Title to protocol to estimator to exponential fit; those that fix the time are drawn.
+    absent
+        Said in the panels of what was not run.
     note
         What the figure rests on.
     """
-    names = {"ppf": "facilitation (PPF)", "ppd": "depression (PPD)"}
-    markers = {"box": "o", "pore": "s", "crossings": "^"}
-    figure = _figure(DOUBLE_IN, 2.8)
+    levels = {
+        protocol: {n: stated[f"ratio_{n}"] for n in ("first", "last")}
+        for protocol, stated in published.items()
+    }
+    figure, axes = _ratio_panels(rows, list(published), levels, absent)
+    for line, (title, found) in zip(axes, rows.items(), strict=True):
+        for ax, protocol in zip(line, published, strict=True):
+            for estimator, fit in fits.get(title, {}).get(protocol, {}).items():
+                if fit.identifiable:
+                    delays = found[protocol][estimator].x
+                    grid = np.linspace(delays.min(), delays.max(), 200)
+                    ax.plot(grid, fit.curve(grid), color=ESTIMATOR_COLOUR[estimator], lw=1)
+            ax.set_xlim(0, None)
+        line[0].set_ylabel("I1 / I0")
+    for ax in axes[-1]:
+        ax.set_xlabel("delay Δt (ps)")
+    _note(figure, note)
+    return figure
+
+
+@styled
+def pulse_trains(
+    rows: Mapping[str, PoreOrNot],
+    published: Mapping[str, float],
+    *,
+    absent: str = "not run",
+    note: str = "",
+) -> Figure:
+    """Fig. 5B: current of each pulse of a train over that of the first.
+
+    Parameters
+    ----------
+    rows
+        Title (with the pore, without) to protocol (``stf``, ``std``) to estimator to curve
+        (x: the pulse's number, value: In/I0).
+    published
+        Protocol to the level that the paper gives for the last of ten pulses.
+    absent
+        Said in the panels of what was not run.
+    note
+        What the figure rests on.
+    """
+    levels = {protocol: {"": level} for protocol, level in published.items()}
+    figure, axes = _ratio_panels(rows, list(published), levels, absent)
+    for line in axes:
+        line[0].set_ylabel("In / I0")
+    for ax in axes[-1]:
+        ax.set_xlabel("number of the pulse")
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    _note(figure, note)
+    return figure
+
+
+class TrainSpread(NamedTuple):
+    """σθ over a pulse train: in time (ps), and the mean of each pulse at its middle."""
+
+    in_time: Curve
+    by_pulse: Curve
+    windows_ps: FloatArray
+
+
+@styled
+def train_spread(panels: Mapping[str, TrainSpread], *, note: str = "") -> Figure:
+    """Fig. 5C: spread of the dipole angle over the trains, pulses shaded.
+
+    Parameters
+    ----------
+    panels
+        Protocol (``stf``, ``std``) to spread.
+    note
+        What the figure rests on.
+    """
+    if not panels:
+        return _nothing("no train with water in a pore", note)
+    figure = _figure(DOUBLE_IN, 2.7)
+    axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    for ax, (protocol, one) in zip(axes, panels.items(), strict=True):
+        for start, stop in one.windows_ps:
+            ax.axvspan(start, stop, color="#E6E6E6", lw=0, zorder=-1)
+        _draw(ax, one.in_time, color=SKY, lw=1, label="at each time")
+        _errorbars(
+            ax, one.by_pulse, color=BLUE, marker="o", ls="-", lw=0.8, label="mean of a pulse"
+        )
+        ax.set(xlabel="time (ps)", title=PROTOCOL_NAME[protocol], xlim=(0, None))
+    axes[0].set_ylabel("σθ (°)")
+    _legend_above(figure, axes[0])
+    _note(figure, note)
+    return figure
+
+
+@styled
+def ratio_by_width(
+    panels: Mapping[str, tuple[Mapping[str, Curve], str]], *, note: str = ""
+) -> Figure:
+    """How the paired-pulse ratio depends on the width of the pulses.
+
+    Parameters
+    ----------
+    panels
+        Protocol (``ppf``, ``ppd``) to curves by estimator (x: width in ps, value: I1/I0) and
+        where they come from, for the title.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN, 2.7)
     axes = np.atleast_1d(figure.subplots(1, len(panels)))
-    for ax, (protocol, estimators) in zip(axes, panels.items(), strict=True):
+    for ax, (protocol, (curves, how)) in zip(axes, panels.items(), strict=True):
         ax.axhline(1, color="#BBBBBB", lw=0.6, zorder=0)
-        for n, (estimator, curve) in enumerate(estimators.items()):
-            # apart on the paper, not in the data
-            apart_in = (n - (len(estimators) - 1) / 2) * 0.05
-            aside = ScaledTranslation(apart_in, 0, figure.dpi_scale_trans)
-            _errorbars(
-                ax,
-                curve,
-                transform=ax.transData + aside,
-                color=ESTIMATOR_COLOUR[estimator],
-                marker=markers[estimator],
-                ls="",
-                label=ESTIMATOR_NAME[estimator],
-            )
-            fit = fits.get(protocol, {}).get(estimator)
-            if fit is not None and fit.identifiable:
-                grid = np.linspace(curve.x.min(), curve.x.max(), 200)
-                ax.plot(grid, fit.curve(grid), color=ESTIMATOR_COLOUR[estimator], lw=1)
-        stated = published[protocol]
-        for name in ("ratio_first", "ratio_last"):
-            ax.axhline(stated[name], color=GREY, ls=":", lw=1)
-            ax.annotate(
-                f"published,\n{name.removeprefix('ratio_')}: {stated[name]:g}",
-                (1.01, stated[name]),
-                xycoords=("axes fraction", "data"),
-                va="center",
-                fontsize=6.5,
-                color=GREY,
-            )
-        ax.set(xlabel="delay Δt (ps)", title=names[protocol], xlim=(0, None))
+        widest = max(float(curve.x.max()) for curve in curves.values())
+        _by_estimator(figure, ax, curves)
+        _ratio_limits(ax, list(curves.values()), [])
+        ax.set_title(f"{PROTOCOL_NAME[protocol]}:\n{how}", fontsize=7.5)
+        ax.set(xlabel="width of a pulse (ps)", xlim=(0, 1.1 * widest))
     axes[0].set_ylabel("I1 / I0")
     _legend_above(figure, axes[0])
     _note(figure, note)
@@ -1925,5 +2105,194 @@ def designed(
         _zero(ax)
     axes[-1].set_xlabel("time (ps)")
     figure.align_ylabels(axes)
+    _note(figure, note)
+    return figure
+
+
+# --- beyond the paper -----------------------------------------------------------------
+
+
+class Modelled(NamedTuple):
+    """What was measured and what the model says, against time in ps."""
+
+    measured: Curve
+    model: Curve
+
+
+@styled
+def model_against_data(
+    rows: Mapping[str, Mapping[str, Mapping[str, Modelled]]], *, note: str = ""
+) -> Figure:
+    """The reduced memristor on top of the series: means as bands, the model as lines.
+
+    Parameters
+    ----------
+    rows
+        Quantity with its unit to title of a column to name to curves.
+    note
+        What the figure rests on.
+    """
+    columns = max((len(panels) for panels in rows.values()), default=0)
+    if not columns:
+        return _nothing("nothing recorded to compare with", note)
+    figure = _figure(DOUBLE_IN, 0.9 + 1.9 * len(rows))
+    axes = figure.subplots(len(rows), columns, squeeze=False, sharex="col")
+    for line, (quantity, panels) in zip(axes, rows.items(), strict=True):
+        for ax, (title, curves) in zip(line, panels.items(), strict=True):
+            shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, max(len(curves), 2)))
+            _zero(ax)
+            for shade, (name, one) in zip(shades, curves.items(), strict=False):
+                colour = mpl.colors.to_hex(shade)
+                _draw(ax, one.measured, color=colour, lw=0.5, alpha=0.6)
+                ax.plot(one.model.x, one.model.value, color=colour, lw=1.3, label=name)
+            if ax in axes[0]:
+                ax.set_title(title)
+        line[0].set_ylabel(quantity)
+    for ax, curves in zip(axes[-1], next(iter(rows.values())).values(), strict=True):
+        ax.set_xlabel("time (ps)")
+        if len(curves) > 1:
+            ax.legend(
+                fontsize=6, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.3),
+                columnspacing=0.8, handlelength=1.2,
+            )  # fmt: skip
+    _note(figure, note)
+    return figure
+
+
+class Trace(NamedTuple):
+    """A simulated circuit, arrays (n,), and what it is and does in words."""
+
+    time_ps: FloatArray
+    voltage_V: FloatArray
+    order: FloatArray
+    current_nA: FloatArray
+    words: str
+
+
+@styled
+def circuit_trace(
+    voltage_V: ArrayLike,
+    steady_nA: ArrayLike,
+    falling_V: tuple[float, float] | None,
+    trace: Trace | None,
+    *,
+    label: str,
+    note: str = "",
+) -> Figure:
+    """The element's steady current, and what it does in a circuit.
+
+    Parameters
+    ----------
+    voltage_V, steady_nA
+        Steady current against voltage, shape (n,).
+    falling_V
+        Ends of the stretch on which it falls, shaded; None if there is none.
+    trace
+        The circuit; None if there is nothing to show.
+    label
+        Where the element's parameters come from, written over the figure.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN, 3.1)
+    grid = figure.add_gridspec(2, 2, width_ratios=[1, 1.7])
+    steady = figure.add_subplot(grid[:, 0])
+    _zero(steady)
+    if falling_V is not None:
+        steady.axvspan(*falling_V, color="#EEEEEE", lw=0, zorder=-1)
+    steady.plot(voltage_V, steady_nA, color=BLACK, ls="--", label="steady")
+    steady.set(xlabel="voltage V (V)", ylabel="current I (nA)", title="element")
+    upper = figure.add_subplot(grid[0, 1])
+    lower = figure.add_subplot(grid[1, 1], sharex=upper)
+    if trace is None:
+        upper.text(0.5, 0.5, "no circuit spikes", ha="center", transform=upper.transAxes)
+    else:
+        steady.plot(
+            trace.voltage_V, trace.current_nA, color=VERMILLION, lw=0.9, label="in the circuit"
+        )
+        upper.plot(trace.time_ps, trace.voltage_V, color=VERMILLION)
+        lower.plot(trace.time_ps, trace.order, color=BLUE)
+        upper.set_title(textwrap.fill(trace.words, 62), fontsize=7)
+    upper.tick_params(labelbottom=False)
+    upper.set_ylabel("V (V)")
+    lower.set(xlabel="time (ps)", ylabel="order x")
+    steady.legend(loc="lower right", fontsize=6.5)
+    figure.suptitle(label, fontsize=8.5, x=0.01, ha="left")
+    _note(figure, note)
+    return figure
+
+
+class CircuitMap(NamedTuple):
+    """Where circuits lose their rest, and what some of them did when simulated.
+
+    ``x`` (n,), ``capacitance_zF`` (m,) and ``unstable`` (m, n) from linear stability;
+    ``at_x``, ``at_zF`` and ``outcomes`` of the simulated ones.
+    """
+
+    x: FloatArray
+    capacitance_zF: FloatArray
+    unstable: NDArray[np.bool_]
+    at_x: FloatArray
+    at_zF: FloatArray
+    outcomes: Sequence[str]
+
+
+OUTCOME_LOOK = {
+    "spikes": {"marker": "*", "color": VERMILLION, "ms": 7},
+    "oscillates": {"marker": "o", "color": ORANGE, "ms": 4},
+    "excitable": {"marker": "^", "color": BLUE, "ms": 4},
+    "quiescent": {"marker": "x", "color": GREY, "ms": 4},
+}
+
+
+@styled
+def spiking_map(
+    panels: Mapping[str, CircuitMap],
+    *,
+    own_zF: float,
+    label: str,
+    note: str = "",
+) -> Figure:
+    """For which circuits and elements the circuit spikes.
+
+    Parameters
+    ----------
+    panels
+        Label of the horizontal axis, with its unit, to map.
+    own_zF
+        The element's own capacitance, marked if it has one.
+    label
+        Where the element's parameters come from, written over the figure.
+    note
+        What the figure rests on.
+    """
+    if not panels:
+        return _nothing("no circuit can spike: the steady current does not fall", note)
+    figure = _figure(DOUBLE_IN, 3.2)
+    axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    shading = mpl.colors.ListedColormap(["#FFFFFF", "#F7D9C4"])
+    for ax, (title, one) in zip(axes, panels.items(), strict=True):
+        ax.pcolormesh(
+            one.x, one.capacitance_zF, one.unstable.astype(float), cmap=shading, vmin=0, vmax=1,
+            shading="nearest", rasterized=True,
+        )  # fmt: skip
+        kinds = np.array(one.outcomes)
+        for outcome, look in OUTCOME_LOOK.items():
+            here = kinds == outcome
+            if len(kinds) and here.any():
+                ax.plot(one.at_x[here], one.at_zF[here], ls="", label=outcome, **look)
+        if own_zF > 0:
+            ax.axhline(own_zF, color=GREY, ls=":", lw=1)
+            ax.annotate(
+                "the membrane's own", (0.01, own_zF), xycoords=("axes fraction", "data"),
+                va="bottom", fontsize=6.5, color=GREY,
+            )  # fmt: skip
+        ax.set(yscale="log", xlabel=title)
+    axes[0].set_ylabel("capacitance (zF)")
+    handles, labels = axes[0].get_legend_handles_labels()
+    patch = mpl.patches.Patch(color=shading(1.0))
+    figure.legend([*handles, patch], [*labels, "no stable rest"], loc="outside upper right",
+                  ncols=5)  # fmt: skip
+    figure.suptitle(label, fontsize=8.5, x=0.01, ha="left")
     _note(figure, note)
     return figure

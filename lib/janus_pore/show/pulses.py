@@ -1,75 +1,183 @@
-"""Plasticity: from series of pulses to what Fig. 5 draws and claims 17 to 21 judge."""
+"""Plasticity: from series of pulses to what Fig. 5 draws and claims 17 to 21 judge.
+
+Everything is done alike for the pore and for its control, the membrane without a pore.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from ..measure import current, plasticity
+from ..measure import current, plasticity, series, statistics, water
 from ..measure.statistics import Band, Estimate, ExponentialFit, band, draw_sums, estimate
 from ..spec import Profile, PulseTrain
 from . import scorecard
-from .figures import Curve, FloatArray
-from .results import NOTHING
+from .figures import ESTIMATOR_NAME, PROTOCOL_NAME, Curve, FloatArray, TrainSpread
+from .results import NOTHING, opened, replicas_of
+
+PAIRS, TRAINS = ("ppf", "ppd"), ("stf", "std")
+WIDTHS = {"ppf": "ppf_width", "ppd": "ppd_width"}
+"""Protocols that scan the pulse width, by the one that scans the delay."""
 
 LEAST_DELAYS_OF_A_FIT = 4
 TAU_FACTOR = 2.0
 """A memory time within this factor of the published one bears it out: pulse width, delays
 and definition of the current behind the published one are not stated."""
+LEVEL_FACTOR = 1.5
+"""The same for the level at which a train saturates."""
+STILL_RISING = 1.25
+"""A train has saturated if its last third draws less than this factor more than the third
+before it."""
+NEAR_ZERO = 0.25
+"""A train has decayed to about zero if In/I0 ends within this of it."""
+
+
+class Pulsed(NamedTuple):
+    """Series of the pulse protocols of one system: protocol to label to dataset.
+
+    ``why`` says why there are none; it is empty if there are some.
+    """
+
+    profile: Profile
+    data: dict[str, dict[str, xr.Dataset]]
+    why: str = ""
+
+    def trains(self, protocol: str) -> dict[str, PulseTrain]:
+        """Label to waveform of a protocol, as in the profile."""
+        waveforms = self.profile.protocol(protocol).waveforms()
+        return {k: w for k, w in waveforms.items() if isinstance(w, PulseTrain)}
+
+    def run(self, *protocols: str) -> str:
+        """Where a result came from, e.g. ``ppf, replicas 0 to 9``."""
+        return "; ".join(
+            replicas_of(next(iter(self.data[p].values())), p) for p in protocols if p in self.data
+        )
+
+
+def pulsed(profile: Profile) -> Pulsed:
+    """The series of the pulse protocols of a profile, the pairs and what else was run.
+
+    Raises
+    ------
+    MissingInputError
+        If the pairs have not been run; the message names what runs them.
+    """
+    found = {p: series.open_protocol(profile, p) for p in PAIRS if p in profile.protocols}
+    return Pulsed(profile, found | _opened(profile, (*TRAINS, *WIDTHS.values())))
+
+
+def pulsed_if_run(profile: Profile) -> Pulsed:
+    """As :func:`pulsed`, with what was run of it; where that is nothing, ``why`` says so."""
+    found = _opened(profile, (*PAIRS, *TRAINS, *WIDTHS.values()))
+    return Pulsed(profile, found, "" if found else opened(profile, PAIRS[0]).why)
+
+
+def _opened(profile: Profile, protocols: Sequence[str]) -> dict[str, dict[str, xr.Dataset]]:
+    every = {p: opened(profile, p).data for p in protocols}
+    return {p: dict(data) for p, data in every.items() if data}
+
+
+def estimators_of(data: xr.Dataset) -> list[str]:
+    """Names of the estimators of the current."""
+    return [str(e) for e in data["estimator"].values]
+
+
+def _charge(data: xr.Dataset) -> FloatArray:
+    """Charge of both ions (replicas, estimators, frames)."""
+    charge = data["charge"].transpose("replica", "estimator", "species", "time").values
+    total: FloatArray = charge.sum(axis=2)
+    return total
+
+
+def _curves(
+    x: FloatArray, names: Sequence[str], values: Band, *, last: bool = True
+) -> dict[str, Curve]:
+    """Estimator to curve, from a band (x, estimators) or, if ``last`` is False, its transpose."""
+    out = {}
+    for k, name in enumerate(names):
+        at = (slice(None), k) if last else (k, slice(None))
+        parts = (values.value[at], values.low[at], values.high[at])
+        out[name] = Curve.of(x, Band(*parts, values.n_independent, values.method))
+    return out
+
+
+# --- pairs ----------------------------------------------------------------------------
 
 
 class Pairs(NamedTuple):
-    """Pulse pairs over their delays, all estimators of the current of both ions together.
+    """Pulse pairs over delays or widths, all estimators of the current of both ions together.
 
-    ``delay_ps`` (delays,) ascending; ``currents_nA`` (replicas, delays, estimators, 2);
-    ``ratio`` (delays, estimators) with its bootstrap ``draws`` (resamples + 1, ...).
+    ``x_ps`` (pairs,) ascending; ``currents_nA`` (replicas, pairs, estimators, 2);
+    ``ratio`` (pairs, estimators) with its bootstrap ``draws`` (resamples + 1, ...).
     """
 
-    delay_ps: FloatArray
+    x_ps: FloatArray
     estimators: list[str]
     currents_nA: FloatArray
     ratio: Band
     draws: FloatArray
 
     def curves(self) -> dict[str, Curve]:
-        """Estimator to I1/I0 against delay."""
-        n = self.ratio.n_independent
-        return {
-            name: Curve.of(
-                self.delay_ps,
-                Band(
-                    self.ratio.value[:, k],
-                    self.ratio.low[:, k],
-                    self.ratio.high[:, k],
-                    n,
-                    self.ratio.method,
-                ),
-            )
-            for k, name in enumerate(self.estimators)
-        }
+        """Estimator to I1/I0."""
+        return _curves(self.x_ps, self.estimators, self.ratio)
 
 
-def pairs(found: Mapping[str, xr.Dataset], profile: Profile, protocol: str) -> Pairs:
-    """Currents of both pulses and their ratio for every delay of a protocol."""
-    waveforms = profile.protocol(protocol).waveforms()
-    by_delay = {}
-    for label, data in found.items():
-        train = waveforms[label]
-        assert isinstance(train, PulseTrain)
-        charge = data["charge"].transpose("replica", "estimator", "species", "time").values
-        currents = plasticity.pulse_currents(
-            charge.sum(axis=2), data["time"].values, plasticity.pulse_windows(train)[:2]
-        )
-        by_delay[train.delay_ps] = currents
-        estimators = [str(e) for e in data["estimator"].values]
-    delays = sorted(by_delay)
-    nA = np.stack([by_delay[d] for d in delays], axis=1)
+def _pairs(currents: Mapping[float, FloatArray], estimators: list[str]) -> Pairs:
+    """Pairs from currents (replicas, estimators, 2) by delay or width."""
+    x = sorted(currents)
+    nA = np.stack([currents[value] for value in x], axis=1)
     ratio, draws = plasticity.ratios(nA)
     second = Band(ratio.value[..., 1], ratio.low[..., 1], ratio.high[..., 1], len(nA), ratio.method)
-    return Pairs(np.array(delays), estimators, nA, second, draws[..., 1])
+    return Pairs(np.array(x), estimators, nA, second, draws[..., 1])
+
+
+def _pair_currents(data: xr.Dataset, train: PulseTrain, read_ps: float | None = None) -> FloatArray:
+    """Currents (replicas, estimators, 2) of the first two pulses, or of their beginnings."""
+    windows = plasticity.pulse_windows(train)[:2]
+    if read_ps is not None:
+        windows[:, 1] = windows[:, 0] + read_ps
+    return plasticity.pulse_currents(_charge(data), data["time"].values, windows)
+
+
+def pairs(found: Pulsed, protocol: str) -> Pairs:
+    """Currents of both pulses and their ratio for every delay of a protocol."""
+    trains, by_delay = found.trains(protocol), {}
+    for label, data in found.data[protocol].items():
+        by_delay[trains[label].delay_ps] = _pair_currents(data, trains[label])
+    return _pairs(by_delay, estimators_of(data))
+
+
+def by_width(found: Pulsed, protocol: str) -> tuple[Pairs, str]:
+    """The ratio against the width of the pulses, and where it comes from.
+
+    From a scan of the width where the profile runs one (:data:`WIDTHS`). Otherwise from the
+    pair with the shortest delay, with the current read in a first part of each pulse only;
+    the pulse itself is then as long as ever, and so is what it leaves behind.
+    """
+    scan = WIDTHS[protocol]
+    if scan in found.data:
+        trains = found.trains(scan)
+        currents = {
+            trains[label].width_ps: _pair_currents(data, trains[label])
+            for label, data in found.data[scan].items()
+        }
+        estimators = estimators_of(next(iter(found.data[scan].values())))
+        delay = next(iter(trains.values())).delay_ps
+        return _pairs(currents, estimators), f"pulses of each width, Δt = {delay:g} ps"
+    label, train = shortest_delay(found, protocol)
+    data = found.data[protocol][label]
+    parts = train.width_ps * np.array([0.25, 0.5, 0.75, 1.0])
+    currents = {float(w): _pair_currents(data, train, float(w)) for w in parts}
+    how = f"first part of {train.width_ps:g} ps pulses, Δt = {train.delay_ps:g} ps"
+    return _pairs(currents, estimators_of(data)), how
+
+
+def shortest_delay(found: Pulsed, protocol: str) -> tuple[str, PulseTrain]:
+    """Label and waveform of the pair with the shortest delay."""
+    return min(found.trains(protocol).items(), key=lambda item: item[1].delay_ps)
 
 
 def memory_times(one: Pairs, protocol: str) -> dict[str, ExponentialFit]:
@@ -80,7 +188,7 @@ def memory_times(one: Pairs, protocol: str) -> dict[str, ExponentialFit]:
         usable = np.isfinite(draws).all(axis=0)
         if usable.sum() >= LEAST_DELAYS_OF_A_FIT:
             out[estimator] = plasticity.fit_delays(
-                one.delay_ps[usable],
+                one.x_ps[usable],
                 draws[:, usable],
                 "facilitation" if protocol == "ppf" else "depression",
                 replicas=len(one.currents_nA),
@@ -93,51 +201,291 @@ def pulse_current(data: xr.Dataset, train: PulseTrain) -> tuple[FloatArray, dict
     pulse and over replicas, by estimator."""
     time = data["time"].values
     window = max(train.width_ps / 5, float(np.diff(time).max()))
-    charge = data["charge"].transpose("replica", "estimator", "species", "time").values
-    centre, nA = current.current_from_charge(charge.sum(axis=2), time, window)
+    centre, nA = current.current_from_charge(_charge(data), time, window)
     mean = band(draw_sums(nA) / len(nA), len(nA), f"bootstrap over {len(nA)} replicas")
-    curves = {
-        str(name): Curve.of(
-            centre, Band(mean.value[k], mean.low[k], mean.high[k], len(nA), mean.method)
-        )
-        for k, name in enumerate(data["estimator"].values)
-    }
-    return data["field"].values[0], curves
+    return data["field"].values[0], _curves(centre, estimators_of(data), mean, last=False)
 
 
-def claims_of_pairs(found: Mapping[str, Pairs], profile: Profile) -> list[scorecard.Row]:
+def _pair_parts(one: Pairs, k: int, protocol: str, profile: Profile) -> list[scorecard.Part]:
+    """What claim 17 or 18 says, under the estimator number ``k``."""
+    sign = 1.0 if protocol == "ppf" else -1.0
+    number = 17 if protocol == "ppf" else 18
+    n, method = one.ratio.n_independent, one.ratio.method
+    beyond = (1.0, np.inf) if sign > 0 else (-np.inf, 1.0)
+    first = one.ratio.at((0, k))
+    change = estimate(one.draws[:, 0, k] - one.draws[:, -1, k], n, method)
+    if not first.enough:  # without a first pulse there is no ratio to change
+        change = _unbounded(change)
+    shortest, longest = one.x_ps[0], one.x_ps[-1]
+    parts = [
+        _along_the_field(one.currents_nA[:, 0, k, 0], profile),
+        scorecard.judge(f"I1/I0 after {shortest:g} ps", first, beyond, profile),
+        scorecard.judge(
+            f"I1/I0 after {shortest:g} ps less that after {longest:g} ps",
+            change,
+            (0.0, np.inf) if sign > 0 else (-np.inf, 0.0),
+            profile,
+        ),
+    ]
+    fit = memory_times(one, protocol).get(one.estimators[k])
+    if fit is not None and fit.identifiable:
+        stated = float(scorecard.claim(number).values["tau_ps"])
+        region = (stated / TAU_FACTOR, stated * TAU_FACTOR)
+        parts.append(scorecard.judge("τ", fit.tau, region, profile, unit="ps"))
+    else:
+        parts.append(scorecard.decided("τ", NOTHING, None, profile))
+    return parts
+
+
+def _along_the_field(first_nA: FloatArray, profile: Profile) -> scorecard.Part:
+    """Whether the first pulse drives a current along its field, without which a ratio to it
+    says nothing: after a stronger field the reservoirs discharge against it."""
+    return scorecard.judge("I0", statistics.mean(first_nA), (0.0, np.inf), profile, unit="nA")
+
+
+def _unbounded(value: Estimate) -> Estimate:
+    return Estimate(value.value, -np.inf, np.inf, value.n_independent, value.method)
+
+
+def claims_of_pairs(found: Pulsed, control: Pulsed) -> list[scorecard.Row]:
     """Judge claims 17 (``ppf``) and 18 (``ppd``) under each estimator of the current."""
-    if profile.system.pore == "none":
-        return []
     rows = []
-    for number, protocol, sign in ((17, "ppf", 1.0), (18, "ppd", -1.0)):
-        if protocol not in found:
+    for number, protocol in ((17, "ppf"), (18, "ppd")):
+        if found.profile.system.pore == "none" or protocol not in found.data:
             continue
-        one = found[protocol]
-        n, method = one.ratio.n_independent, one.ratio.method
-        fits = memory_times(one, protocol)
-        beyond = (1.0, np.inf) if sign > 0 else (-np.inf, 1.0)
+        one = pairs(found, protocol)
+        alone = pairs(control, protocol) if protocol in control.data else None
         for k, estimator in enumerate(one.estimators):
-            first = one.ratio.at((0, k))
-            change = estimate(one.draws[:, 0, k] - one.draws[:, -1, k], n, method)
-            if not first.enough:  # without a first pulse there is no ratio to change
-                change = Estimate(change.value, -np.inf, np.inf, n, method)
-            shortest, longest = one.delay_ps[0], one.delay_ps[-1]
-            parts = [
-                scorecard.judge(f"I1/I0 after {shortest:g} ps", first, beyond, profile),
-                scorecard.judge(
-                    f"I1/I0 after {shortest:g} ps less that after {longest:g} ps",
-                    change,
-                    (0.0, np.inf) if sign > 0 else (-np.inf, 0.0),
-                    profile,
-                ),
-            ]
-            fit = fits.get(estimator)
-            if fit is not None and fit.identifiable:
-                stated = float(scorecard.claim(number).values["tau_ps"])
-                region = (stated / TAU_FACTOR, stated * TAU_FACTOR)
-                parts.append(scorecard.judge("τ", fit.tau, region, profile, unit="ps"))
-            else:
-                parts.append(scorecard.decided("τ", NOTHING, None, profile))
-            rows.append(scorecard.row(number, parts, estimator=estimator, run=protocol))
+            rows.append(
+                scorecard.row(
+                    number,
+                    _pair_parts(one, k, protocol, found.profile),
+                    estimator=estimator,
+                    run=found.run(protocol),
+                    control=_pair_parts(alone, k, protocol, control.profile) if alone else (),
+                    control_run=control.run(protocol),
+                )
+            )
     return rows
+
+
+# --- trains ---------------------------------------------------------------------------
+
+
+class Train(NamedTuple):
+    """A pulse train, all estimators of the current of both ions together.
+
+    ``ratio`` (estimators, pulses) is In/I0 with its ``draws`` (resamples + 1, ...);
+    ``currents_nA`` (replicas, estimators, pulses).
+    """
+
+    estimators: list[str]
+    currents_nA: FloatArray
+    ratio: Band
+    draws: FloatArray
+
+    def curves(self) -> dict[str, Curve]:
+        """Estimator to In/I0 against the pulse's number, the first being 1."""
+        number = np.arange(1.0, self.ratio.value.shape[1] + 1)
+        return _curves(number, self.estimators, self.ratio, last=False)
+
+
+def train(found: Pulsed, protocol: str) -> Train:
+    """Current of every pulse of a train over that of its first."""
+    (data,) = found.data[protocol].values()
+    (waveform,) = found.trains(protocol).values()
+    windows = plasticity.pulse_windows(waveform)
+    nA = plasticity.pulse_currents(_charge(data), data["time"].values, windows)
+    return Train(estimators_of(data), nA, *plasticity.ratios(nA))
+
+
+class TrainOrder(NamedTuple):
+    """Spread of the dipole angle over a train: in time, and pulse by pulse."""
+
+    in_time: water.WidthCurve
+    by_pulse: water.WidthCurve
+    windows_ps: FloatArray
+
+
+def train_order(found: Pulsed, protocol: str) -> TrainOrder:
+    """σθ over a train, the preparation included; the width is the direct one."""
+    (data,) = found.data[protocol].values()
+    (waveform,) = found.trains(protocol).values()
+    theta = data["theta"].transpose("replica", "time", "slot").values
+    time = data["time"].values
+    spacing = float(np.median(np.diff(time)))
+    bin_ps = spacing * max(1, round(waveform.width_ps / 5 / spacing))
+    whole = time < time[-1] - spacing / 2  # the very last frame would be a bin of its own
+    windows = plasticity.pulse_windows(waveform)
+    group = np.full(len(time), -1)
+    for n, (start, stop) in enumerate(windows):
+        group[(time > start + 1e-6) & (time <= stop + 1e-6)] = n
+    return TrainOrder(
+        water.sigma_against_time(theta[:, whole], time[whole], bin_ps=bin_ps),
+        water.sigma_in_groups(theta, group, windows.mean(axis=1)),
+        windows,
+    )
+
+
+def _train_parts(one: Train, k: int, protocol: str, profile: Profile) -> list[scorecard.Part]:
+    """What claim 19 or 20 says, under the estimator number ``k``."""
+    number = 19 if protocol == "stf" else 20
+    claim = scorecard.claim(number)
+    pulses = one.ratio.value.shape[1]
+    n, method = one.ratio.n_independent, one.ratio.method
+    third = max(1, pulses // 3)
+    late = one.draws[:, k, -third:].mean(axis=1)
+    before = one.draws[:, k, -2 * third : -third].mean(axis=1)
+    level = estimate(late, n, method)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rise = estimate(late / before, n, method)
+    if not one.ratio.at((k, -1)).enough:  # without a first pulse there is no ratio
+        level, rise = _unbounded(level), _unbounded(rise)
+    stated, last = float(claim.values["ratio_last"]), f"last {third} of {pulses} pulses"
+    if protocol == "stf":
+        region = (stated / LEVEL_FACTOR, stated * LEVEL_FACTOR)
+    else:
+        region = (stated - NEAR_ZERO, stated + NEAR_ZERO)
+    parts = [
+        _along_the_field(one.currents_nA[:, k, 0], profile),
+        scorecard.judge(f"In/I0, {last}", level, region, profile),
+    ]
+    if protocol == "stf":
+        settled = (1 / STILL_RISING, STILL_RISING)
+        parts.append(scorecard.judge(f"{last} over those before", rise, settled, profile))
+    if pulses < int(claim.values["pulses"]):  # a shorter train cannot decide
+        parts = [p._replace(verdict="not enough statistics") for p in parts]
+    return parts
+
+
+def claims_of_trains(found: Pulsed, control: Pulsed) -> list[scorecard.Row]:
+    """Judge claims 19 (``stf``) and 20 (``std``) by estimator, and claim 21 on the water."""
+    if found.profile.system.pore == "none":
+        return []
+    rows, trends = [], []
+    for number, protocol in ((19, "stf"), (20, "std")):
+        if protocol not in found.data:
+            continue
+        one = train(found, protocol)
+        alone = train(control, protocol) if protocol in control.data else None
+        for k, estimator in enumerate(one.estimators):
+            rows.append(
+                scorecard.row(
+                    number,
+                    _train_parts(one, k, protocol, found.profile),
+                    estimator=estimator,
+                    run=found.run(protocol),
+                    control=_train_parts(alone, k, protocol, control.profile) if alone else (),
+                    control_run=control.run(protocol),
+                )
+            )
+        by_pulse = train_order(found, protocol).by_pulse
+        if len(by_pulse.at) > 1:
+            number_of = np.arange(len(by_pulse.at)) - (len(by_pulse.at) - 1) / 2
+            slope = by_pulse.draws @ (number_of / (number_of**2).sum())
+            sigma = by_pulse.sigma_deg
+            trends.append(
+                scorecard.judge(
+                    f"slope of σθ over the pulses, {protocol}",
+                    estimate(slope, sigma.n_independent, sigma.method),
+                    (0.0, np.inf) if protocol == "stf" else (-np.inf, 0.0),
+                    found.profile,
+                    unit="° per pulse",
+                )
+            )
+    if len(trends) == len(TRAINS):
+        rows.append(scorecard.row(21, trends, run=found.run(*TRAINS)))
+    return rows
+
+
+# --- what the notebook shows ------------------------------------------------------------
+
+
+def spreads(found: Pulsed) -> dict[str, TrainSpread]:
+    """What Fig. 5C draws; nothing without a pore, whose water it would be about."""
+    out = {}
+    for protocol in TRAINS:
+        if protocol in found.data and found.profile.system.pore != "none":
+            one = train_order(found, protocol)
+            out[protocol] = TrainSpread(
+                Curve.of(one.in_time.at, one.in_time.sigma_deg),
+                Curve.of(one.by_pulse.at, one.by_pulse.sigma_deg),
+                one.windows_ps,
+            )
+    return out
+
+
+PAIR_TABLE = ("system", "protocol", "delay (ps)", "current", "I0 (nA)", "I1 (nA)", "I1/I0")
+FIT_TABLE = ("system", "protocol", "current", "A0", "A1", "τ (ps)", "identifiable")
+
+
+def pair_rows(systems: Mapping[str, Pulsed]) -> list[tuple[str, ...]]:
+    """Currents and ratio of every pair, by system."""
+    return [
+        (
+            title,
+            protocol,
+            f"{delay:g}",
+            ESTIMATOR_NAME[estimator],
+            *(scorecard.describe(statistics.mean(one.currents_nA[:, d, k, n])) for n in (0, 1)),
+            scorecard.describe(one.ratio.at((d, k))),
+        )
+        for title, found in systems.items()
+        for protocol, one in all_pairs(found).items()
+        for d, delay in enumerate(one.x_ps)
+        for k, estimator in enumerate(one.estimators)
+    ]
+
+
+def fit_rows(systems: Mapping[str, Pulsed]) -> list[tuple[str, ...]]:
+    """Memory times, by system; what no fit was made of is said."""
+    rows: list[tuple[str, ...]] = []
+    for title, found in systems.items():
+        for protocol, one in all_pairs(found).items():
+            fits = memory_times(one, protocol)
+            for estimator in one.estimators:
+                name, fit = ESTIMATOR_NAME[estimator], fits.get(estimator)
+                if fit is None:
+                    usable = f"fewer than {LEAST_DELAYS_OF_A_FIT} delays with a ratio"
+                    rows.append((title, protocol, name, "–", "–", "–", f"no: {usable}"))
+                else:
+                    numbers = (scorecard.describe(v) for v in (fit.a, fit.b, fit.tau))
+                    how = "yes" if fit.identifiable else f"no: {fit.reason}"
+                    rows.append((title, protocol, name, *numbers, how))
+    return rows
+
+
+def all_pairs(found: Pulsed) -> dict[str, Pairs]:
+    """Pairs of both protocols, as far as they were run."""
+    return {p: pairs(found, p) for p in PAIRS if p in found.data}
+
+
+def finding(found: Pulsed, control: Pulsed) -> str:
+    """What the pulses of this run say, in words, beside what the control says."""
+    parts = []
+    for protocol, one in all_pairs(found).items():
+        k = one.estimators.index("box")
+        text = (
+            f"{PROTOCOL_NAME[protocol]}, whole-box current, pause of {one.x_ps[0]:g} ps: I1/I0 = "
+            f"{scorecard.describe(one.ratio.at((0, k)))} with the pore"
+        )
+        if protocol in control.data:
+            other = pairs(control, protocol).ratio.at((0, k))
+            text += f", {scorecard.describe(other)} without"
+        parts.append(text)
+    if not control.data:
+        parts.append(f"the membrane without a pore: {control.why}")
+    crossed = [
+        int(np.abs(np.diff(data["charge"].sel(estimator="crossings").values, axis=-1)).sum())
+        for protocol in TRAINS
+        if protocol in found.data
+        for data in found.data[protocol].values()
+    ]
+    if crossed:
+        many = f"{sum(crossed)} times" if sum(crossed) else "not once"
+        parts.append(
+            "in all replicas of both trains together ions crossed the membrane's middle plane "
+            + many
+        )
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:] + "."
