@@ -346,6 +346,8 @@ def test_pulse_pairs_stand_beside_the_control_and_mark_the_published_levels():
     assert "with the pore" in pore.get_title(loc="left")
     assert "not run" in [t.get_text() for t in control.texts]
     assert "Δt (ps)" in control.get_xlabel()
+    for ax in (pore, control):
+        assert ax.get_xlim() == pytest.approx((0, 10.6))
 
 
 def test_wild_ratios_without_bounds_do_not_set_the_scale():
@@ -362,6 +364,9 @@ def test_trains_are_drawn_by_number_with_the_published_level():
     figure = figures.pulse_trains(rows, {"stf": 4.0, "std": 0.0})
     left, right = figure.axes
     assert left.containers[0].lines[0].get_ydata() == pytest.approx(4 - 3 / n)
+    for ax in (left, right):
+        assert ax.get_xlim() == pytest.approx((0, 10.6))
+        assert ax.get_ylim()[0] < 0 < 4 - 3 / n[-1] < left.get_ylim()[1]
     assert "published 0" in [t.get_text() for t in right.texts]
     assert "number" in left.get_xlabel()
 

@@ -53,6 +53,15 @@ def test_the_control_is_put_to_the_same_test():
         rows = pulses.claims_of_pairs(found, control)
         assert {r.control for r in rows} == {said}
         assert all("I1/I0 after 1 ps" in r.control_found for r in rows)
+    silent = control.data["ppf"]
+    for data in silent.values():
+        data["charge"].loc[{"estimator": ["pore", "crossings"]}] = 0.0
+    rows = pulses.claims_of_pairs(found, pulsed(alone, ppf=silent))
+    assert {r.estimator for r in rows if r.control == "only the pore"} == {
+        "box",
+        "pore",
+        "crossings",
+    }
     assert pulses.claims_of_pairs(control, pulsed(alone)) == []
     words = pulses.finding(found, control)
     assert words.startswith("Facilitation (PPF), whole-box current, pause of 1 ps: I1/I0 = 2.9")

@@ -1816,6 +1816,10 @@ def _ratio_panels(
             _ratio_limits(ax, list(curves.values()), list(levels[protocol].values()))
             if not curves:
                 ax.text(0.5, 0.5, absent, ha="center", transform=ax.transAxes, color=GREY)
+    for k, protocol in enumerate(protocols):
+        x = [c.x for found in rows.values() for c in found.get(protocol, {}).values()]
+        if x:  # what is moved aside does not count for the automatic limits
+            axes[0, k].set_xlim(0, 1.06 * float(np.concatenate(x).max()))
     shown = next((ax for ax in axes.flat if ax.get_legend_handles_labels()[0]), None)
     if shown is not None:
         _legend_above(figure, shown)
@@ -1859,7 +1863,6 @@ def pulse_pairs(
                     delays = found[protocol][estimator].x
                     grid = np.linspace(delays.min(), delays.max(), 200)
                     ax.plot(grid, fit.curve(grid), color=ESTIMATOR_COLOUR[estimator], lw=1)
-            ax.set_xlim(0, None)
         line[0].set_ylabel("I1 / I0")
     for ax in axes[-1]:
         ax.set_xlabel("delay Δt (ps)")

@@ -243,6 +243,20 @@ def _along_the_field(first_nA: FloatArray, profile: Profile) -> scorecard.Part:
     return scorecard.judge("I0", statistics.mean(first_nA), (0.0, np.inf), profile, unit="nA")
 
 
+def _of_control(
+    parts: list[scorecard.Part], any_current: bool, profile: Profile
+) -> list[scorecard.Part]:
+    """Parts of the control: where nothing passes it, it does not do what a claim says."""
+    if any_current:
+        return parts
+    why = "nothing passes a membrane without a pore"
+    nothing = [Estimate(0.0, 0.0, 0.0, p.estimate.n_independent, why) for p in parts]
+    return [
+        scorecard.decided(p.name, none, False, profile, unit=p.unit)
+        for p, none in zip(parts, nothing, strict=True)
+    ]
+
+
 def _unbounded(value: Estimate) -> Estimate:
     return Estimate(value.value, -np.inf, np.inf, value.n_independent, value.method)
 
@@ -262,7 +276,13 @@ def claims_of_pairs(found: Pulsed, control: Pulsed) -> list[scorecard.Row]:
                     _pair_parts(one, k, protocol, found.profile),
                     estimator=estimator,
                     run=found.run(protocol),
-                    control=_pair_parts(alone, k, protocol, control.profile) if alone else (),
+                    control=_of_control(
+                        _pair_parts(alone, k, protocol, control.profile),
+                        bool(alone.currents_nA[:, :, k].any()),
+                        control.profile,
+                    )
+                    if alone
+                    else (),
                     control_run=control.run(protocol),
                 )
             )
@@ -375,7 +395,13 @@ def claims_of_trains(found: Pulsed, control: Pulsed) -> list[scorecard.Row]:
                     _train_parts(one, k, protocol, found.profile),
                     estimator=estimator,
                     run=found.run(protocol),
-                    control=_train_parts(alone, k, protocol, control.profile) if alone else (),
+                    control=_of_control(
+                        _train_parts(alone, k, protocol, control.profile),
+                        bool(alone.currents_nA[:, k].any()),
+                        control.profile,
+                    )
+                    if alone
+                    else (),
                     control_run=control.run(protocol),
                 )
             )
