@@ -25,7 +25,8 @@ def locked() -> list[str]:
 def licence(name: str) -> str | None:
     """What a package's metadata say of its licence; None if it is not installed.
 
-    Its expression, else its classifiers, else the first line of its text.
+    Its expression, else its classifiers, else the first line of the text that its metadata
+    or its own licence file give.
     """
     try:
         about = metadata.metadata(name)
@@ -36,9 +37,21 @@ def licence(name: str) -> str | None:
         for c in about.get_all("Classifier") or []
         if c.startswith("License ::")
     ]
-    lines = "".join(about.get_all("License") or []).strip().splitlines() or [""]
+    lines = "".join(about.get_all("License") or []).strip().splitlines() or _file(name)
     expressions = about.get_all("License-Expression") or []
     return " ".join(expressions) or ", ".join(classified) or lines[0][:80]
+
+
+def _file(name: str) -> list[str]:
+    """Lines of an installed package's licence file."""
+    try:
+        files = metadata.files(name) or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for path in files:
+        if path.name.upper().startswith(("LICENSE", "LICENCE", "COPYING")):
+            return path.read_text(encoding="utf-8").strip().splitlines()
+    return [""]
 
 
 def known(text: str) -> bool:
