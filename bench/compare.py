@@ -477,7 +477,7 @@ def ensembles(bench: Bench) -> Group:
 
 def analysis(bench: Bench) -> Group:
     """Frames per second of this project's reduction and of others."""
-    frames = 200 if bench.quick else 2000
+    frames = 1000 if bench.quick else 10_000
     xtc = bench.here / "analysis.xtc"
     tpr = bench.tpr("frames", {"nstxout-compressed": "50"})
     flags = bench.wide

@@ -18,6 +18,9 @@ from janus_pore.drive.segments import git_commit
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
 
+BUSY = 10.0
+"""Percent of the processors in use between two measurements that make times unreliable."""
+
 
 def machine() -> dict[str, str]:
     """What the numbers were measured on."""
@@ -33,7 +36,7 @@ def machine() -> dict[str, str]:
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "GPU": ", ".join(gpus) or "none",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "load before": f"{psutil.getloadavg()[0]:.2f}",
+        "other work": f"{psutil.cpu_percent(interval=0.5):.0f} %",
     }
 
 
@@ -71,7 +74,12 @@ def page() -> str:
         if file.is_file():
             data = json.loads(file.read_text(encoding="utf-8"))
             about = ", ".join(f"{k}: {v}" for k, v in data["machine"].items())
-            parts.append(f"{show(data)}\n\n*{data['date']}, commit {data['commit'][:12]}. {about}*")
+            parts.append(show(data))
+            if show is _measured and float(data["machine"]["other work"].split()[0]) > BUSY:
+                parts.append(
+                    "**The machine had other work to do: times and their ratios are unreliable.**"
+                )
+            parts.append(f"*{data['date']}, commit {data['commit'][:12]}. {about}*")
     return "\n\n".join(parts) + "\n"
 
 

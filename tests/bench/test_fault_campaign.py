@@ -12,9 +12,9 @@ from janus_pore.errors import MeasureError
 
 @pytest.mark.gromacs
 def test_an_ensemble_survives_a_sample_of_all_faults() -> None:
-    tally = faults.play(5, seed=5, replicas=2, per_ensemble=5)
-    assert sum(tally.faults.values()) == 5
-    assert tally.series_compared == 2 * 5
+    tally = faults.play(4, seed=5, replicas=2, per_ensemble=4)
+    assert sum(tally.faults.values()) == 4
+    assert tally.series_compared == 2 * 5 * tally.ensembles
     assert tally.passed, tally.summary()
 
 

@@ -32,6 +32,7 @@ def test_what_is_kept_becomes_the_page(tmp_path: Path, monkeypatch: pytest.Monke
         in text
     )
     assert kept["date"] in text
+    assert ("unreliable" in text) == (float(kept["machine"]["other work"][:-2]) > results.BUSY)
     with pytest.raises(ValueError, match="not JSON compliant"):
         results.keep("tree", {"quick": True, "groups": [], "data": float("nan")})
     assert (tmp_path / "RESULTS.md").read_text() == text
