@@ -335,7 +335,7 @@ def test_what_was_not_run_is_empty_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
     own = looped(with_ndr, TINY)
     assert loops.driven_if_run(TINY.without_pore()).why == "not run yet"
-    shipped = loops.driven_if_run(TINY.without_pore(), source="campaign")
+    shipped = loops.driven_if_run(TINY.without_pore().model_copy(update={"source": "campaign"}))
     assert shipped.why == "not among the shipped results"
     sets = loops.of_charge_sets(own)
     assert list(sets) == list(loops.CHARGE_SETS)
