@@ -34,22 +34,49 @@ def recordings(profile: Profile) -> dict[str, Recording]:
             continue
         waveforms = protocol.waveforms()
         for label, data in found.items():
-            out[f"{name}: {label}"] = recording(data, profile.applied(waveforms[label]), profile)
+            out[f"{name}: {label}"] = recording(
+                data, profile.applied(waveforms[label]), window_ps=profile.run.current_window_ps
+            )
     return out
 
 
-def recording(data: xr.Dataset, applied: Waveform, profile: Profile) -> Recording:
-    """A series with its replicas as a recording, in the field as applied to this box."""
+def recording(
+    data: xr.Dataset,
+    waveform: Waveform,
+    *,
+    estimator: str = ESTIMATOR,
+    window_ps: float = 0.0,
+    most_points: int | None = None,
+) -> Recording:
+    """A series with its replicas as the model sees it.
+
+    Parameters
+    ----------
+    data
+        With dimension ``replica``.
+    waveform
+        The field, in the units in which the model is to be fitted: as applied to this box,
+        or of the reference box.
+    estimator
+        Of the current.
+    window_ps
+        Of the current, or the longest frame spacing if that is longer.
+    most_points
+        Keep only every so many-th frame, so that there are no more than this.
+    """
+    every = 1 if most_points is None else -(-data.sizes["time"] // most_points)
+    data = data.isel(time=slice(None, None, every))
     time = data["time"].values
-    middle = time + np.append(np.diff(time), 0.0) / 2
+    held = field_at(waveform, (time[1:] + time[:-1]) / 2)
     theta = data["theta"].transpose("replica", "time", "slot").values
-    charge = data["charge"].sel(estimator=ESTIMATOR).sum("species")
+    order = memristor.order_from_angles(theta) if np.isfinite(theta).any() else None
+    charge = data["charge"].sel(estimator=estimator).sum("species")
     return Recording(
         time,
-        field_at(applied, middle),
-        order=memristor.order_from_angles(theta),
+        np.append(held, held[-1]),
+        order=order,
         charge_e=charge.transpose("replica", "time").values,
-        window_ps=max(profile.run.current_window_ps, float(np.diff(time).max())),
+        window_ps=max(window_ps, float(np.diff(time).max())),
     )
 
 

@@ -11,12 +11,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 import xarray as xr
 
-from ..drive.field import field_at
 from ..measure import circuit, memristor, series
 from ..measure.memristor import Fit, Judgement, Parameters, Recording
 from ..measure.statistics import Band, band, draw_sums
-from ..spec import Profile, Waveform
+from ..spec import Profile
 from .figures import CircuitMap, Curve, FloatArray, Modelled, Trace
+from .model import recording
 from .results import opened
 from .scorecard import describe
 
@@ -39,6 +39,8 @@ SYMBOL = {
 NEEDED = ("orienting_field_V_per_nm", "tau_up_ps", "tau_down_ps", "conductance_nA_nm_per_V")
 """Parameters without which the element in a circuit would be made up. The barrier b is not
 among them: what its interval leaves open is followed into the circuit."""
+CURRENT_WINDOWS = 40
+"""Windows of a recording over which its current is compared."""
 MOST_POINTS = 200
 """Points of a recording that are fitted: more are correlated and cost time."""
 
@@ -77,27 +79,14 @@ def recordings(
         waveforms = profile.protocol(protocol).waveforms()
         for label, data in labels.items():
             name = protocol if len(labels) == 1 else f"{protocol}, {label}"
-            out[name] = _recording(data, waveforms[label], estimator, most_points)
+            out[name] = recording(
+                data,
+                waveforms[label],
+                estimator=estimator,
+                window_ps=float(np.ptp(data["time"].values)) / CURRENT_WINDOWS,
+                most_points=most_points,
+            )
     return out
-
-
-def _recording(
-    data: xr.Dataset, waveform: Waveform, estimator: str, most_points: int | None
-) -> Recording:
-    every = 1 if most_points is None else -(-data.sizes["time"] // most_points)
-    data = data.isel(time=slice(None, None, every))
-    time = data["time"].values
-    field = field_at(waveform, (time[1:] + time[:-1]) / 2)
-    charge = data["charge"].sel(estimator=estimator).sum("species")
-    theta = data["theta"].transpose("replica", "time", "slot").values
-    order = memristor.order_from_angles(theta) if np.isfinite(theta).any() else None
-    return Recording(
-        time,
-        np.append(field, field[-1]),
-        order=order,
-        charge_e=charge.transpose("replica", "time").values,
-        window_ps=max(float(np.diff(time).max()), float(np.ptp(time)) / 40),
-    )
 
 
 class Learned(NamedTuple):
