@@ -193,3 +193,13 @@ def test_a_failing_notebook_keeps_its_part_and_says_its_error(tmp_path, monkeypa
 def test_an_unknown_profile_is_one_line(capsys):
     assert report.main(["--profile", "nosuch"]) == 1
     assert "nosuch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "left_out"), [("--pore=none", "04_water_order"), ("--seed=2", None)]
+)
+def test_a_report_runs_what_has_something_to_show(tmp_path, monkeypatch, option, left_out):
+    ran = []
+    monkeypatch.setattr(report, "run_notebook", lambda name, *_: ran.append(name))
+    assert report.main(["--profile", "tiny", "--report", str(tmp_path), option]) == 0
+    assert ran == [name for name in report.NOTEBOOKS if name != left_out]

@@ -529,9 +529,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         profile = load_profile(options.profile, _of_system(system))
-        ships = [name for name in NOTEBOOKS if name != "02_simulate"]
-        every = ships if profile.source == "campaign" else NOTEBOOKS
-        for name in options.only or every:
+        nothing_to_do = set()
+        if profile.source == "campaign":
+            nothing_to_do.add("02_simulate")
+        if profile.system.pore == "none":
+            nothing_to_do.add("04_water_order")  # no pore, no water in it
+        for name in options.only or [n for n in NOTEBOOKS if n not in nothing_to_do]:
             print(f"{name} …", flush=True)
             start = time.monotonic()
             try:
