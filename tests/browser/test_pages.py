@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import numpy as np
 import pytest
@@ -45,7 +48,7 @@ def test_every_page_shows_its_pictures_and_its_links_lead_somewhere(page, report
         assert all(widths)
         for link in page.locator("a[href]").evaluate_all("all => all.map((link) => link.href)"):
             if link.startswith("file:"):
-                assert (reported.pages / link.partition("#")[0].rpartition("tiny/")[2]).is_file()
+                assert Path(url2pathname(urlparse(link).path)).is_file(), link
     assert complaints == []
 
 
@@ -82,7 +85,7 @@ def test_the_molecules_turn_and_stop_and_play(page, reported, complaints):
     assert complaints == []
 
 
-def test_the_whole_report_is_printed(reported):
+def test_the_whole_report_is_printed(browser, reported):
     pdf = reported.pages / report.PDF
     assert pdf.read_bytes().startswith(b"%PDF")
     if shutil.which("pdftotext"):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
+from MDAnalysis.lib.formats.libmdaxdr import XTCFile
 
 from janus_pore import spec
-from janus_pore.build.system import build_system
+from janus_pore.build.system import build_system, open_system
+from janus_pore.drive import ensemble
 from janus_pore.errors import MissingInputError
-from janus_pore.show import view
+from janus_pore.show import figures, view
 
 RUN = spec.RunSpec(pore_half_length_nm=0.3, pore_radius_nm=0.5)
 MANIFEST = {
@@ -107,3 +112,79 @@ def test_only_a_session_is_live(monkeypatch):
     assert not view.live()
     monkeypatch.setenv("JPY_SESSION_NAME", "/home/reader/01_build.ipynb")
     assert view.live()
+
+
+def scene_of(page):
+    """What a page of molecules is given to draw."""
+    return json.loads(re.search(r'<script id="scene"[^>]*>(.*?)</script>', page, re.DOTALL)[1])
+
+
+def test_a_page_of_molecules_holds_every_frame_and_loads_what_lies_beside_it(gro):
+    atoms, dipoles = view.atoms_of(gro, MANIFEST, RUN)
+    moved = atoms.positions_nm + [[0.05, 0, 0]] * (atoms.kind == "K")[:, None]
+    frames = [
+        view.Frame(atoms, dipoles, "first </script>"),
+        view.Frame(atoms._replace(positions_nm=moved), -dipoles, "second"),
+    ]
+    page = view.standalone(frames, title="a <title>", alt='says "so"')
+    assert re.findall(r'(?:src|href)="([^"]*)"', page) == ["data:,", view.NGL]
+    assert "a &lt;title&gt;" in page
+    assert "says &quot;so&quot;" in page
+    scene = scene_of(page)
+    assert [frame["label"] for frame in scene["frames"]] == ["first </script>", "second"]
+    first, second = (np.reshape(f["positions"], (-1, 3)) / 100 for f in scene["frames"])
+    assert len(first) == 7  # without the reservoirs' water
+    step = np.zeros((7, 3))
+    step[5, 0] = 0.5  # Å
+    assert second - first == pytest.approx(step, abs=0.011)
+    pdb = [line for line in scene["pdb"].splitlines() if line.startswith("HETATM")]
+    assert float(pdb[5][30:38]) == pytest.approx(first[5, 0], abs=0.006)
+    (along,), (against,) = (frame["arrows"] for frame in scene["frames"])
+    assert along[1][0] - along[0][0] == pytest.approx(10 * view._ARROW_NM)
+    assert against[1][0] - against[0][0] == pytest.approx(-10 * view._ARROW_NM)
+    colours = [figures.mpl.colors.to_hex(arrow[2]).upper() for arrow in (along, against)]
+    assert colours == [figures.GREEN, figures.PURPLE]
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "up", "towards"), [("side", 0, 1, 2), ("top", 2, 1, 0)]
+)  # fmt: skip
+def test_the_camera_looks_from_the_side_and_from_the_top(gro, name, right, up, towards):
+    frames = [view.Frame(*view.atoms_of(gro, MANIFEST, RUN))]
+    values = scene_of(view.standalone(frames, title="", alt=""))[name]
+    matrix = np.reshape(values, (4, 4)).T
+    turn = matrix[:3, :3] / np.linalg.norm(matrix[:3, 0])
+    assert np.linalg.det(turn) == pytest.approx(1)
+    seen = np.diag([-1.0, 1.0, -1.0]) @ turn  # NGL's camera looks along +z with x to the left
+    assert seen[0] == pytest.approx(np.eye(3)[right], abs=1e-6)
+    assert seen[1] == pytest.approx(np.eye(3)[up], abs=1e-6)
+    assert abs(seen[2, towards]) == pytest.approx(1)
+    assert matrix[:3, 3] == pytest.approx([-15, -10, -10])  # the pore in the middle
+
+
+@pytest.mark.gromacs
+def test_a_run_plays_its_trajectory_or_the_ends_of_its_segments(there, tmp_path):
+    profile = spec.load_profile("tiny")
+    manifest = open_system(profile.system).manifest
+    record = max(ensemble.open_runs(profile, "ppf"), key=lambda one: len(one.path))
+    ends = view.frames_of(record, manifest, profile.run)
+    assert len(ends) == len(record.path) > 2
+    assert ends[-1].label.startswith(f"{record.duration_ps:.2f} ps, E = ")
+    chosen = ends[-1].atoms
+    frames = np.stack([end.atoms.positions_nm for end in ends])
+    kept = []
+    for k, segment in enumerate(record.path):
+        kept.append(tmp_path / segment.name)
+        shutil.copytree(segment, kept[-1])
+        with XTCFile(str(kept[-1] / "trajectory.xtc"), "w") as file:
+            for time in (0.0, 0.1):
+                x = (frames[k] + time).astype("f4")
+                file.write(x, np.diag(chosen.box_nm).astype("f4"), 0, 100 + time, 1000)
+    played = view.frames_of(
+        dataclasses.replace(record, path=tuple(kept)), manifest, profile.run, most=500
+    )
+    assert len(played) == 2 * len(kept)
+    metal = chosen.kind == "Mo"
+    last = played[-1].atoms.positions_nm[metal]
+    assert last - chosen.positions_nm[metal] == pytest.approx(0.1, abs=2e-3)
+    assert len(view.frames_of(record, manifest, profile.run, most=2)) == 2

@@ -192,7 +192,7 @@ def explore_current(page: Page, protocols: Sequence[str], *, name: str) -> Any:
         "against": ["time", "field"],
         "window_ps": list(dict.fromkeys(windows)),
     }
-    return explorer(page, name, "Current of one run.", choices, draw)
+    return explorer(page, name, "Current of one run; values show under the pointer.", choices, draw)
 
 
 WINDOWS_ps = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -241,7 +241,9 @@ def explore_order(page: Page, protocols: Sequence[str], *, name: str) -> Any:
         return figure, f"{labels[quantity]} against time, {mean:.3g} on average. {run}."
 
     choices = {"run": runs.names, "quantity": list(labels), "replica": runs.replicas}
-    return explorer(page, name, "The pore's water in one run.", choices, draw)
+    return explorer(
+        page, name, "The pore's water in one run; values show under the pointer.", choices, draw
+    )
 
 
 # --- the pulse designer ---------------------------------------------------------------
@@ -528,7 +530,7 @@ class Designer:
         self.run.disabled, self.stop.disabled = at_work, not at_work
         records: list[ensemble.RunRecord] = []
         with contextlib.suppress(MissingInputError):  # not even the system is there
-            records = job.records() if job.state else []
+            records = job.records()
         now = (job.folder, [record.path for record in records])
         if now != self._drawn:
             self._drawn = now
