@@ -507,3 +507,16 @@ def test_lines_points_and_bars_count_as_numbers_and_guides_do_not():
         ("left", "line", 0, 2), ("left", "line", 1, 3), ("2", "bars", 1, 5), ("2", "bars", 2, 6),
         ("2", "dots", 7, 8),
     ]  # fmt: skip
+
+
+def test_shipped_times_stand_pale_behind_the_live_ones():
+    live, shipped = (
+        Curve(*(np.array([v]) for v in values))
+        for values in ((0.8, 2.0, 1.0, 3.0), (0.4, 4.0, 3.0, 6.0))
+    )
+    figure = figures.relaxation_times(
+        {"forward": live}, behind={"forward": shipped}, length_x_nm=8.0
+    )
+    names = [t.get_text() for t in figure.axes[0].get_legend().get_texts()]
+    assert len(names) == 2
+    assert names[0] == f"{names[1]}, shipped"

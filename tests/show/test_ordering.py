@@ -100,3 +100,14 @@ def test_the_membranes_own_field_by_charges_and_pore():
     assert found.by_pore["hollow6, 0.99 nm"] == pytest.approx(found.by_charges["mosse"])
     ramp = np.array([2.0, 0.0, -2.0])
     assert ordering.mean_field(np.array([-1.0, 0.0, 1.0]), ramp, 0.5) == pytest.approx(2.0)
+
+
+def test_what_ships_is_found_for_the_same_pore_and_charges_only():
+    """Ordering gets faster with the field in the shipped steps; other membranes have none."""
+    times, basis = ordering.shipped_times(DEMO)
+    fields, tau = times["forward"].x, times["forward"].value
+    assert basis.startswith("shipped: ")
+    assert tau[fields > 0.9].max() < tau[fields < 0.9].min()
+    other = DEMO.model_copy(update={"system": DEMO.system.model_copy(update={"pore": "bond4"})})
+    assert ordering.shipped_times(other) == ({}, "")
+    assert ordering.shipped_times(DEMO.model_copy(update={"source": "campaign"})) == ({}, "")

@@ -1511,7 +1511,13 @@ def relaxation(panels: Mapping[str, Mapping[float, Relaxation]], *, note: str = 
 
 
 @styled
-def relaxation_times(curves: Mapping[str, Curve], *, length_x_nm: float, note: str = "") -> Figure:
+def relaxation_times(
+    curves: Mapping[str, Curve],
+    *,
+    length_x_nm: float,
+    behind: Mapping[str, Curve] | None = None,
+    note: str = "",
+) -> Figure:
     """Fig. 2D: time constants of ordering and relaxation against field.
 
     Parameters
@@ -1521,17 +1527,25 @@ def relaxation_times(curves: Mapping[str, Curve], *, length_x_nm: float, note: s
         is identifiable.
     length_x_nm
         Box length that belongs to the fields.
+    behind
+        The same from the shipped results, drawn pale.
     note
         What the figure rests on.
     """
     figure = _figure(SINGLE_IN, 2.8)
     ax = figure.add_subplot()
+    behind = behind or {}
+    for direction in DIRECTIONS:
+        if direction in behind and behind[direction].x.size:
+            look = {**DIRECTION_LOOK[direction], "alpha": 0.35, "linestyle": ""}
+            _errorbars(ax, behind[direction], label=f"{STEP_NAME[direction]}, shipped", **look)
     for direction in DIRECTIONS:
         if direction in curves:
             _errorbars(
                 ax, curves[direction], label=STEP_NAME[direction], **DIRECTION_LOOK[direction]
             )
-    if not any(curve.x.size for curve in curves.values()):
+    drawn = [*curves.values(), *behind.values()]
+    if not any(curve.x.size for curve in drawn):
         ax.text(0.5, 0.5, "no identifiable time constant", ha="center", transform=ax.transAxes)
         ax.set(xlim=(0, 1.25), yticks=[])
     else:

@@ -27,10 +27,10 @@ from ..measure.statistics import (
     estimate,
     relaxation_form,
 )
-from ..spec import Profile, Sine, Step
+from ..spec import Profile, Sine, Step, load_profile
 from . import scorecard, view
 from .figures import Atoms, Curve, FloatArray, Relaxation
-from .results import NOTHING, both_polarities
+from .results import NOTHING, both_polarities, opened
 
 
 def require_pore(profile: Profile) -> None:
@@ -205,6 +205,34 @@ def times_of(steps: Steps) -> dict[str, Curve]:
             )
         )
     return out
+
+
+def shipped_times(profile: Profile) -> tuple[dict[str, Curve], str]:
+    """τ against field from the results that ship for the same pore and charges.
+
+    Returns
+    -------
+    dict of str to Curve
+        As :func:`times_of`; empty where nothing ships, or the profile shows it anyhow.
+    str
+        What they rest on.
+    """
+    if profile.source == "campaign":
+        return {}, ""
+    system = profile.system
+    ships = load_profile(
+        "campaign",
+        {
+            "source": "campaign",
+            "system.pore": system.pore,
+            "system.charge_set": system.charge_set,
+        },
+    )
+    up, down = (opened(ships, p).data for p in ("step_up", "step_down"))
+    if not (up or down):
+        return {}, ""
+    replicas = next(iter((up or down).values())).sizes["replica"]
+    return times_of(relaxations(up, down, ships)), f"shipped: {replicas} replicas"
 
 
 def relaxation_panels(steps: Steps) -> dict[str, dict[float, Relaxation]]:
