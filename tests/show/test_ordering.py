@@ -65,6 +65,9 @@ def test_curves_without_an_amplitude_have_no_form():
     assert ordering.forms(steps) == {}
     rows = ordering.claims_of_order(ordering.Order({}, 1.0), steps, DEMO, "sine")
     assert {r.id: r.verdict for r in rows} == {11: "not enough statistics"}
+    parts = next(r.found for r in rows if r.id == 11)
+    assert "form of the ordering: not determined" in parts
+    assert "form of the relaxation: not determined" in parts  # which was not run at all
 
 
 def test_the_waters_field_opposes_its_dipole():

@@ -29,7 +29,7 @@ from ..measure.statistics import (
 )
 from ..spec import Profile, Sine, Step, load_profile
 from . import scorecard, view
-from .figures import Atoms, Curve, FloatArray, Relaxation
+from .figures import DIRECTIONS, Atoms, Curve, FloatArray, Relaxation
 from .results import NOTHING, both_polarities, opened
 
 
@@ -300,7 +300,7 @@ def _form_parts(steps: Steps, profile: Profile) -> list[scorecard.Part]:
     """Claim 11 for both directions."""
     found = forms(steps)
     parts = []
-    for direction in steps.curves:
+    for direction in DIRECTIONS:
         name = "ordering" if direction == "forward" else "relaxation"
         if direction not in found:
             parts.append(scorecard.decided(f"form of the {name}", NOTHING, None, profile))
