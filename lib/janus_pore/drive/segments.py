@@ -626,7 +626,10 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
     segment, partial = held.segment, held.segment.partial
     options = segment_options(engine, segment)
     plan = {"mdp": options, "parent": segment.parent.key if segment.parent else None}
-    if _read_json(partial / "plan.json") != plan | _inputs(partial):
+    begun = _read_json(partial / "plan.json")
+    if begun != plan | _inputs(partial):
+        if begun is not None and all(begun.get(name) == value for name, value in plan.items()):
+            engine.say(f"what {partial} began from is damaged; it begins again")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         if segment.parent is not None:
