@@ -445,6 +445,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.mode == "drive":
         return drive(Profile(**json.loads(options.profile)))
+    # However this is ended, it unmounts what it mounted and leaves no process behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     kills = options.mode == "kills"
     tally = play(
         options.faults or (20 if kills else 200), seed=options.seed, replicas=options.replicas,

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,8 +54,6 @@ def undisturbed(
     pair: Profile, equilibrated: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The runs directory of a run that nothing disturbed."""
-    import shutil
-
     target = tmp_path_factory.mktemp("undisturbed") / "runs"
     shutil.copytree(equilibrated, target)
     with pytest.MonkeyPatch.context() as patch:
@@ -189,6 +188,26 @@ def test_damaged_segments_are_named_and_made_again(
     run_protocol(pair, "pair", progress=False, workers=2)
     for directory in (cut, flipped, unreadable):
         assert any(str(directory) in r.getMessage() for r in caplog.records), directory
+    assert_equal_series(undisturbed, here)
+
+
+def test_damaged_run_inputs_are_named_and_made_again(
+    pair: Profile,
+    undisturbed: Path,
+    runs: Callable[[str], Path],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    here = runs("inputs")
+    first, *_ = run_protocol(pair, "pair", progress=False, workers=2)
+    shelf = sorted(here.glob("*/tpr/*.tpr"))
+    assert len(shelf) >= 2
+    for tpr in shelf:
+        with tpr.open("r+b") as stream:  # one file under all its names
+            stream.seek(-100, os.SEEK_END)
+            stream.write(b"\xff" * 8)
+    shutil.rmtree(first.path[-1])
+    run_protocol(pair, "pair", progress=False, workers=2)
+    assert any("is damaged; it is made again" in r.getMessage() for r in caplog.records)
     assert_equal_series(undisturbed, here)
 
 
