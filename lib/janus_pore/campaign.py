@@ -13,7 +13,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from . import paths
 from .errors import SpecError
-from .spec import Profile, Sine, load_profile, read_yaml, validated
+from .spec import Profile, Sine, key, load_profile, read_yaml, validated
 
 OF_THE_WAVE = ("amplitude_V_per_nm", "frequency_GHz")
 """Axes that change every sine of the protocols chosen; the others change the system."""
@@ -102,6 +103,38 @@ class Campaign(_Strict):
         """Where the directories of its points are."""
         results = paths.results_dir()
         return results if self.whole else results / "sweeps" / self.name
+
+    def receipt(self, label: str, what: str) -> Path:
+        """File that says that a point's series or one of its notebooks is made.
+
+        A scheduler's names of jobs hold no commas, which a point's directory does.
+        """
+        return self.home / ".made" / f"{key(self.name, label)}-{what}.json"
+
+
+def write_receipt(receipt: Path, root: Path, made: Iterable[Path], **about: Any) -> Path:
+    """Say what was made, by its place below ``root``; the file is whole or not there."""
+    names = sorted({path.relative_to(root).as_posix() for path in made})
+    receipt.parent.mkdir(parents=True, exist_ok=True)
+    temporary = receipt.with_name(f".{receipt.name}")
+    temporary.write_text(json.dumps({**about, "made": names}, indent=1) + "\n", encoding="utf-8")
+    return temporary.replace(receipt)
+
+
+def void(receipts: Iterable[Path], root: Path) -> list[Path]:
+    """Withdraw the receipts of what is no longer there, and name them."""
+    gone = []
+    for receipt in receipts:
+        try:
+            made = json.loads(receipt.read_text(encoding="utf-8"))["made"]
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError):
+            made = [""]
+        if not all(name and (root / name).is_file() for name in made):
+            receipt.unlink()
+            gone.append(receipt)
+    return gone
 
 
 def load_campaign(file: str | Path) -> Campaign:

@@ -8,7 +8,7 @@ import pytest
 
 from janus_pore import paths
 from janus_pore.build.system import build_system
-from janus_pore.campaign import Campaign, Vary, points
+from janus_pore.campaign import Campaign, Vary, points, void
 from janus_pore.drive import ensemble, stages
 from janus_pore.errors import BuildError
 from janus_pore.spec import Profile, Protocol, load_profile
@@ -123,18 +123,17 @@ def test_a_table_of_sizes_and_days() -> None:
 def test_a_receipt_says_what_was_made_and_is_void_when_that_is_gone() -> None:
     profile = load_profile("tiny")
     build = next(iter(stages.work({"tiny": profile}).jobs.values()))
-    assert stages.void([build]) == []
+    assert void([build.receipt], paths.runs_dir()) == []
     receipt = stages.run(build)
     system = build_system(profile.system).dir
-    assert json.loads(receipt.read_text())["made"] == [
-        system.relative_to(paths.runs_dir()).as_posix()
-    ]
-    assert stages.void([build]) == []
+    made = (system / "manifest.json").relative_to(paths.runs_dir()).as_posix()
+    assert json.loads(receipt.read_text())["made"] == [made]
+    assert void([build.receipt], paths.runs_dir()) == []
     (system / "manifest.json").rename(system / "aside")
-    assert stages.void([build]) == [receipt]
+    assert void([build.receipt], paths.runs_dir()) == [receipt]
     assert not receipt.exists()
     receipt.write_text("{", encoding="utf-8")
-    assert stages.void([build]) == [receipt]
+    assert void([build.receipt], paths.runs_dir()) == [receipt]
 
 
 def test_a_job_that_fails_leaves_its_reason_until_it_succeeds() -> None:

@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from .. import paths
 from ..build.system import BuiltSystem, build_system, system_dir, system_files
-from ..campaign import load_campaign, points
+from ..campaign import load_campaign, points, write_receipt
 from ..errors import JanusPoreError, RunError, SpecError, StoppedError
 from ..spec import Profile, SystemSpec, key
 from . import ensemble, gromacs, windows
@@ -194,22 +194,6 @@ def _driven(
     return receipts
 
 
-def void(jobs: Iterable[Job]) -> list[Path]:
-    """Withdraw the receipts of work that is no longer there, and name them."""
-    gone = []
-    for job in jobs:
-        try:
-            made = json.loads(job.receipt.read_text(encoding="utf-8"))["made"]
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, KeyError, TypeError):
-            made = [""]
-        if not all(name and (paths.runs_dir() / name / "manifest.json").is_file() for name in made):
-            job.receipt.unlink()
-            gone.append(job.receipt)
-    return gone
-
-
 # --- doing one --------------------------------------------------------------------------
 
 
@@ -255,11 +239,13 @@ def run(job: Job, *, threads: int = 1, at_once: int = 1, walltime_h: float | Non
     except StoppedError:
         raise
     except JanusPoreError as error:
-        _write(job.failure, f"{type(error).__name__}: {error}\n")
+        job.failure.parent.mkdir(parents=True, exist_ok=True)
+        job.failure.write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
         raise
-    names = sorted({path.relative_to(paths.runs_dir()).as_posix() for path in made})
-    about = {"stage": job.stage, "replicas": list(job.replicas), "made": names}
-    _write(job.receipt, json.dumps(about, indent=1) + "\n")
+    write_receipt(
+        job.receipt, paths.runs_dir(), (path / "manifest.json" for path in made),
+        stage=job.stage, replicas=list(job.replicas),
+    )  # fmt: skip
     job.failure.unlink(missing_ok=True)
     return job.receipt
 
@@ -313,13 +299,6 @@ _STAGES: dict[Stage, Callable[[Job, Layout, Left], list[Path]]] = {
     "simulate": _simulate,
     "windows": _windows,
 }
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 # --- what it costs ----------------------------------------------------------------------

@@ -27,6 +27,10 @@ from .gromacs import Gmx, Stop, environment, sign
 
 _MESSAGE_BYTES = 1 << 16
 
+LAUNCHERS = ("SLURM_", "PMI_", "PMIX_", "PALS_", "FLUX_")
+"""Beginnings of the environment's names by which MPI knows a scheduler's job. A server is
+one process and nobody's rank: with them it would wait for a launcher, or not start."""
+
 
 def unavailable(gmx: Gmx) -> str | None:
     """Why simulations cannot run through gmxapi with this GROMACS; None if they can."""
@@ -82,10 +86,11 @@ class Servers:
             if self._idle:
                 return self._idle.pop()
         here, there = socket.socketpair()
+        alone = {n: v for n, v in environment().items() if not n.startswith(LAUNCHERS)}
         with there:
             process = subprocess.Popen(
                 [sys.executable, "-m", __name__], stdin=there.fileno(), stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL, env=environment(), start_new_session=True,
+                stderr=subprocess.DEVNULL, env=alone, start_new_session=True,
             )  # fmt: skip
         return process, here
 

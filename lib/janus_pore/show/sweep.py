@@ -26,7 +26,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from .. import paths
-from ..campaign import Campaign, load_campaign, parameters, points
+from ..campaign import Campaign, load_campaign, parameters, points, write_receipt
 from ..drive import ensemble, stages
 from ..errors import JanusPoreError, MissingInputError, RunError
 from ..measure import series, statistics
@@ -350,17 +350,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "run":
             return run(options.campaign, options.where, words[cut + 1 :])
         chosen = load_campaign(options.campaign)
+        what = getattr(options, "notebook", options.command)
+        receipt = chosen.receipt(getattr(options, "point", ""), what)
         with at_home(chosen):
             if options.command == "summary":
                 print(f"summary: {summarise(chosen)}")
                 return 0
             profile = points(chosen)[options.point]
-            what = options.notebook if options.command == "notebook" else "series"
             with noting(profile.results_dir, what):
                 if options.command == "notebook":
-                    execute(chosen, profile, options.notebook)
+                    notebook = execute(chosen, profile, options.notebook)
+                    made = [notebook, notebook.with_suffix(".html")]
                 else:
-                    write_series(profile)
+                    made = [write_series(profile)]
+            write_receipt(receipt, paths.results_dir(), made)
     except JanusPoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
