@@ -18,7 +18,7 @@ def plain(name: str) -> str:
 
 def test_every_declared_package_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [project["optional-dependencies"][name] for name in ("test", "gromacs")]
+    extras = [project["optional-dependencies"][name] for name in ("test", "gromacs", "workflow")]
     lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
     declared = {plain(re.split(r"[<>=!~\[; ]", line)[0]) for line in lines}
     assert declared <= {plain(name) for name in licences.locked()}
