@@ -12,7 +12,6 @@ import xarray as xr
 from janus_pore import paths
 from janus_pore.build.system import build_system
 from janus_pore.drive import ensemble
-from janus_pore.drive.field import field_at
 from janus_pore.errors import MeasureError, MissingInputError, SpecError
 from janus_pore.measure import series, shipped
 from janus_pore.spec import Profile, load_profile
@@ -175,31 +174,3 @@ def test_a_damaged_protocol_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"no netCDF")
     with pytest.raises(MeasureError, match=r"steps\.nc is damaged"):
         series.read_protocol(path)
-
-
-CAMPAIGNS = sorted((paths.data_dir() / "campaigns").glob("*/"))
-
-
-@pytest.mark.parametrize("folder", CAMPAIGNS, ids=lambda p: p.name)
-def test_what_this_collection_ships_is_whole(folder: Path) -> None:
-    """Every file under its checksum, every item readable with its own profile, and small."""
-    sums = (folder / shipped.SUMS).read_text(encoding="utf-8").splitlines()
-    listed = {folder / line.split("  ")[1]: line.split("  ")[0] for line in sums}
-    there = {p for p in folder.rglob("*") if p.is_file() and p.name != shipped.SUMS}
-    assert there == set(listed)
-    assert all(series.sha256(path) == digest for path, digest in listed.items())
-    assert sum(path.stat().st_size for path in there) < 50e6
-    for path in sorted(folder.glob("*/*.nc")):
-        record = series.shipped_manifest(path.with_suffix(".json"))
-        charge_set, _, pore = path.parent.name.rpartition("-")
-        system = {"system.charge_set": charge_set, "system.pore": pore}
-        profile = from_campaign(load_profile(folder.name, system))
-        protocol = profile.protocol(path.stem)
-        found = series.open_shipped(profile, path.stem)
-        assert set(found) == set(protocol.waveforms())
-        assert {d.sizes["replica"] for d in found.values()} == {len(record["replicas"])}
-        for label, waveform in protocol.waveforms().items():
-            applied = profile.applied(waveform)
-            drawn = field_at(applied, found[label]["time"].values)
-            middle = found[label].sizes["time"] // 2
-            assert found[label]["field"].values[0][middle] == pytest.approx(drawn[middle], abs=2e-4)
