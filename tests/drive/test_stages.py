@@ -4,13 +4,14 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from janus_pore import paths
 from janus_pore.build.system import build_system
 from janus_pore.campaign import Campaign, Vary, points, void
 from janus_pore.drive import ensemble, stages
-from janus_pore.errors import BuildError
+from janus_pore.errors import BuildError, StoppedError
 from janus_pore.spec import Profile, Protocol, load_profile
 
 
@@ -158,3 +159,34 @@ def test_the_command_line_refuses_what_is_not_asked_for(
     assert "has no job that writes" in capsys.readouterr().err
     assert stages.main(["plan", str(file)]) == 0
     assert "simulate" in capsys.readouterr().out
+
+
+@pytest.mark.gromacs
+def test_replicas_run_one_by_one_are_those_run_together(tiny: Profile, runs) -> None:  # type: ignore[no-untyped-def]
+    profile = tiny.model_copy(
+        update={
+            "protocols": {"ppd": tiny.protocol("ppd")},
+            "windows": None, "control": (), "charge_sets": (),
+        }
+    )  # fmt: skip
+    states = []
+    for ns_per_job in (0.0, 1.0):
+        here = runs(f"by-{ns_per_job}")
+        work = stages.work({"it": profile}, ns_per_job=ns_per_job)
+        simulate = [job for job in work.jobs.values() if job.stage == "simulate"]
+        assert len(simulate) == (2 if ns_per_job == 0 else 1)
+        for job in reversed(simulate):
+            last = job.replicas[-1]
+            stages.run(job)
+            assert list(here.glob(f"*/r{last:03d}"))
+        found = here.glob("*/r*/*/manifest.json")
+        states.append({p.parent.name: json.loads(p.read_text())["state"] for p in found})
+        longer = profile.model_copy(update={"protocols": {"sine": tiny.protocol("sine")}})
+        jobs = stages.work({"it": longer}).jobs.values()
+        job = next(job for job in jobs if job.stage == "simulate")
+        with pytest.raises(StoppedError, match="walltime"):
+            stages.run(job, walltime_h=1e-9)
+        assert not job.receipt.exists()
+        assert not job.failure.exists()
+    assert states[0] == states[1]
+    assert np.all(list(states[0].values()))

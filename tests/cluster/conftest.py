@@ -1,0 +1,25 @@
+"""A sweep on this machine, killed twice; the same on a cluster is compared with it."""
+
+import os
+import signal
+
+import pytest
+from sweeping import CHARGE_SETS, RUNNING, Finished, campaign, done, start, wait_for
+
+
+@pytest.fixture(scope="session")
+def on_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The sweep, killed while its first replica runs and again at its first series."""
+    pytest.importorskip("snakemake", reason="Snakemake, the 'workflow' extra, is not installed")
+    folder = tmp_path_factory.mktemp("local")
+    file = campaign(folder, CHARGE_SETS)
+    at_kills = []
+    for sign in (RUNNING, "results/sweeps/*/*/series.json"):
+        process = start(file, "local")
+        wait_for(lambda sign=sign: list(folder.glob(sign)), process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        at_kills.append(done(folder))
+    process = start(file, "local")
+    printed, _ = process.communicate(timeout=200)
+    return Finished(folder, process.returncode, printed, at_kills)
