@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -203,3 +204,10 @@ def test_a_report_runs_what_has_something_to_show(tmp_path, monkeypatch, option,
     monkeypatch.setattr(report, "run_notebook", lambda name, *_: ran.append(name))
     assert report.main(["--profile", "tiny", "--report", str(tmp_path), option]) == 0
     assert ran == [name for name in report.NOTEBOOKS if name != left_out]
+
+
+def test_kernels_started_side_by_side_have_sockets_of_their_own() -> None:
+    one, other = (report._LocalKernel(kernel_name="python3") for _ in range(2))
+    assert one.transport == other.transport == "ipc"
+    assert one.ip != other.ip
+    assert all(len(kernel.ip) < 90 and Path(kernel.ip).is_absolute() for kernel in (one, other))

@@ -29,7 +29,6 @@ from typing import Any
 import matplotlib as mpl
 import nbformat
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_core.paths import jupyter_runtime_dir
 from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import math_to_image
 from nbconvert import HTMLExporter
@@ -79,9 +78,13 @@ class _LocalKernel(AsyncKernelManager):
     def __init__(self, **keywords: Any) -> None:
         super().__init__(**keywords)
         self.shutdown_wait_time = STOP_TIMEOUT_S
-        # the path of such a file may hold about a hundred characters
-        if os.name == "posix" and len(jupyter_runtime_dir()) < _LONGEST_SOCKET_DIRECTORY:
-            self.transport = "ipc"
+        # The path of such a file may hold about a hundred characters. By default all kernels
+        # started in one directory would choose the same names there.
+        if os.name == "posix" and len(tempfile.gettempdir()) < _LONGEST_SOCKET_DIRECTORY:
+            self._sockets = tempfile.TemporaryDirectory(
+                prefix="kernel-", ignore_cleanup_errors=True
+            )
+            self.transport, self.ip = "ipc", f"{self._sockets.name}/socket"
 
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
         """Have the kernel keep to itself that its sockets are closed when it is stopped."""
