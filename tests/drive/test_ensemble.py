@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
-from janus_pore.drive import ensemble
+from janus_pore.drive import ensemble, gromacs
 from janus_pore.drive.__main__ import main
 from janus_pore.errors import MissingInputError
 from janus_pore.measure import series
@@ -228,3 +229,17 @@ def test_the_command_line_reports_mistakes_in_one_line(
     assert "Traceback" not in said
     assert main(["plan", "huge"]) == 1
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.gromacs
+def test_a_calibration_beside_other_work_is_not_kept(
+    tiny: Profile, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs("calibration")
+    monkeypatch.setenv("GMX", str(gromacs.find_gmx().path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for busy, kept in ((90.0, 0), (5.0, 1)):
+        monkeypatch.setattr(psutil, "cpu_percent", lambda interval, busy=busy: busy)
+        costs = ensemble.plan(tiny, ["ppd"])
+        assert all(c.hours for c in costs if c.ns)
+        assert len(list(tmp_path.glob("cache/janus-pore/calibration/*.json"))) == kept

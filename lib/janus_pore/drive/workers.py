@@ -18,6 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+import psutil
 from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
@@ -36,6 +37,9 @@ MOST_EXPERIENCE = 50
 CALIBRATION_PAYS = 5e7
 """Atoms times steps from which the few seconds of a calibration are worth it: some
 twenty seconds of one thread."""
+
+BUSY_PERCENT = 25
+"""Use of all processors from which others' work would distort a calibration."""
 
 
 def layout_for(
@@ -59,10 +63,12 @@ def calibrate(engine: Engine, start: Segment, *, again: bool = False) -> list[gr
     """Speed of every layout on this machine with this system, measured once and kept.
 
     Some two seconds of dynamics for each layout, from the state after minimisation. The
-    result lies in the user's cache; ``again`` measures anew.
+    result lies in the user's cache, unless the machine had other work to do meanwhile;
+    ``again`` measures anew.
     """
     if not again and (known := calibrated(engine)):
         return known
+    undisturbed = psutil.cpu_percent(interval=0.3) < BUSY_PERCENT
     file = _calibration_file(engine)
     atoms = max(stop for _, stop in engine.system.manifest["atoms"].values())
     built = engine.system
@@ -92,7 +98,7 @@ def calibrate(engine: Engine, start: Segment, *, again: bool = False) -> list[gr
                 problem = error
     if not measured and problem is not None:
         raise problem
-    if engine.stop.reason is None:
+    if engine.stop.reason is None and undisturbed:
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_name(f".{file.name}-{os.getpid()}")
         temporary.write_bytes(_LAYOUTS.dump_json(measured, indent=1))
