@@ -25,6 +25,10 @@ PACKAGES = ("slurm-wlm", "munge")
 NODES = ("n1", "n2")
 
 
+class NotStarted(RuntimeError):
+    """A daemon did not come up: a container may lack what it needs."""
+
+
 @dataclass
 class Cluster:
     """A running cluster."""
@@ -213,4 +217,4 @@ def _wait(ready, what: str, folder: Path, timeout_s: float = 30.0) -> None:  # t
         f"{path.name}: {path.read_text(errors='replace')[-600:]}"
         for path in sorted((*folder.glob("*.log"), *folder.glob("*.out")))
     )
-    raise RuntimeError(f"{what} did not start in {timeout_s:g} s\n{logs}")
+    raise NotStarted(f"{what} did not start in {timeout_s:g} s\n{logs}")
