@@ -25,7 +25,7 @@ PACKAGES = ("slurm-wlm", "munge")
 NODES = ("n1", "n2")
 
 
-class NotStarted(RuntimeError):
+class NotStartedError(RuntimeError):
     """A daemon did not come up: a container may lack what it needs."""
 
 
@@ -217,4 +217,4 @@ def _wait(ready, what: str, folder: Path, timeout_s: float = 30.0) -> None:  # t
         f"{path.name}: {path.read_text(errors='replace')[-600:]}"
         for path in sorted((*folder.glob("*.log"), *folder.glob("*.out")))
     )
-    raise NotStarted(f"{what} did not start in {timeout_s:g} s\n{logs}")
+    raise NotStartedError(f"{what} did not start in {timeout_s:g} s\n{logs}")

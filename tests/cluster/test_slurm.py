@@ -48,7 +48,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm.Cluster]
         with contextlib.ExitStack() as stack:
             try:
                 running = stack.enter_context(slurm.cluster(folder / "c", cores=1))
-            except slurm.NotStarted as error:
+            except slurm.NotStartedError as error:
                 pytest.skip(f"SLURM is installed and does not start here: {error}")
             yield running
     finally:
