@@ -151,6 +151,18 @@ class Steps(NamedTuple):
     fits: dict[str, dict[float, ExponentialFit]]
 
 
+def steps_of(profile: Profile) -> tuple[dict[str, xr.Dataset], dict[str, xr.Dataset]]:
+    """Series of ``step_up`` and ``step_down``; of the shipped ones, those there are.
+
+    Raises
+    ------
+    MissingInputError
+        If runs of this machine are asked for and not there.
+    """
+    read = series.open_protocol if profile.source == "live" else lambda *of: opened(*of).data
+    return read(profile, "step_up"), read(profile, "step_down")
+
+
 def relaxations(
     up: Mapping[str, xr.Dataset], down: Mapping[str, xr.Dataset], profile: Profile
 ) -> Steps:

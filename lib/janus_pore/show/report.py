@@ -545,7 +545,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except NotebookError as error:
                 failures[name] = str(error)
                 print(str(error), file=sys.stderr, flush=True)
-                break
+                if profile.source == "live":  # what ships does not build on one another
+                    break
+                continue
             print(f"{name} done in {time.monotonic() - start:.0f} s", flush=True)
         index = write_report(profile, failures, options.report or paths.report_dir())
     except JanusPoreError as error:
