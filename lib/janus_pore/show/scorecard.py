@@ -354,11 +354,19 @@ def differences(profile: Profile, protocol: str) -> str:
         ours, stated = mine.waveform.model_dump(), theirs.waveform.model_dump()
         scanned = set(mine.scan)
         found += [
-            f"{name} = {_plain(ours[name])} (published {_plain(stated[name])})"
+            f"{name} = {_plain(ours[name])} ({_source(name)} {_plain(stated[name])})"
             for name in ours
             if name in stated and name not in scanned and ours[name] != stated[name]
         ]
     return ", ".join(found)
+
+
+OPEN = frozenset({"width_ps"})
+"""Parameters of a waveform that the paper does not state."""
+
+
+def _source(name: str) -> str:
+    return "not published; profile paper:" if name in OPEN else "published"
 
 
 def _plain(value: object) -> str:
