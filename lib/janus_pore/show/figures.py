@@ -1292,10 +1292,11 @@ def barrier_table(
     axes[-1].set(
         xlabel="E (V/nm)",
         ylabel="implied |r2 − r1| (nm)",
-        ylim=(0, max(0.3, 1.1 * float(np.nanmax(np.concatenate([*share_nm.values()]))))),
+        # the upper third is the legend's
+        ylim=(0, max(0.36, 1.6 * float(np.nanmax(np.concatenate([*share_nm.values()]))))),
         title="distance",
     )
-    axes[-1].legend()
+    axes[-1].legend(loc="upper right", fontsize=7)
     _note(figure, note)
     return figure
 
