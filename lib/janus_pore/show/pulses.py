@@ -5,8 +5,8 @@ Everything is done alike for the pore and for its control, the membrane without 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -17,6 +17,8 @@ from ..spec import Profile, PulseTrain
 from . import scorecard
 from .figures import ESTIMATOR_NAME, PROTOCOL_NAME, Curve, FloatArray, TrainSpread
 from .results import NOTHING, opened, replicas_of
+
+Measured = TypeVar("Measured", "Pairs", "Train")
 
 PAIRS, TRAINS = ("ppf", "ppd"), ("stf", "std")
 WIDTHS = {"ppf": "ppf_width", "ppd": "ppd_width"}
@@ -119,6 +121,10 @@ class Pairs(NamedTuple):
     currents_nA: FloatArray
     ratio: Band
     draws: FloatArray
+
+    def of_estimator(self, k: int) -> FloatArray:
+        """Currents by the estimator number ``k``."""
+        return self.currents_nA[:, :, k]
 
     def curves(self) -> dict[str, Curve]:
         """Estimator to I1/I0."""
@@ -261,31 +267,43 @@ def _unbounded(value: Estimate) -> Estimate:
     return Estimate(value.value, -np.inf, np.inf, value.n_independent, value.method)
 
 
+def _by_estimator(
+    number: int,
+    protocol: str,
+    found: Pulsed,
+    control: Pulsed,
+    measure: Callable[[Pulsed, str], Measured],
+    parts: Callable[[Measured, int, str, Profile], list[scorecard.Part]],
+) -> list[scorecard.Row]:
+    """A claim's row under each estimator of the current, with what the control says to it."""
+    one = measure(found, protocol)
+    alone = measure(control, protocol) if protocol in control.data else None
+    return [
+        scorecard.row(
+            number,
+            parts(one, k, protocol, found.profile),
+            estimator=estimator,
+            run=found.run(protocol),
+            control=_of_control(
+                parts(alone, k, protocol, control.profile),
+                bool(alone.of_estimator(k).any()),
+                control.profile,
+            )
+            if alone
+            else (),
+            control_run=control.run(protocol),
+        )
+        for k, estimator in enumerate(one.estimators)
+    ]
+
+
 def claims_of_pairs(found: Pulsed, control: Pulsed) -> list[scorecard.Row]:
     """Judge claims 17 (``ppf``) and 18 (``ppd``) under each estimator of the current."""
     rows = []
     for number, protocol in ((17, "ppf"), (18, "ppd")):
         if found.profile.system.pore == "none" or protocol not in found.data:
             continue
-        one = pairs(found, protocol)
-        alone = pairs(control, protocol) if protocol in control.data else None
-        for k, estimator in enumerate(one.estimators):
-            rows.append(
-                scorecard.row(
-                    number,
-                    _pair_parts(one, k, protocol, found.profile),
-                    estimator=estimator,
-                    run=found.run(protocol),
-                    control=_of_control(
-                        _pair_parts(alone, k, protocol, control.profile),
-                        bool(alone.currents_nA[:, :, k].any()),
-                        control.profile,
-                    )
-                    if alone
-                    else (),
-                    control_run=control.run(protocol),
-                )
-            )
+        rows += _by_estimator(number, protocol, found, control, pairs, _pair_parts)
     return rows
 
 
@@ -303,6 +321,10 @@ class Train(NamedTuple):
     currents_nA: FloatArray
     ratio: Band
     draws: FloatArray
+
+    def of_estimator(self, k: int) -> FloatArray:
+        """Currents by the estimator number ``k``."""
+        return self.currents_nA[:, k]
 
     def curves(self) -> dict[str, Curve]:
         """Estimator to In/I0 against the pulse's number, the first being 1."""
@@ -386,25 +408,7 @@ def claims_of_trains(found: Pulsed, control: Pulsed) -> list[scorecard.Row]:
     for number, protocol in ((19, "stf"), (20, "std")):
         if protocol not in found.data:
             continue
-        one = train(found, protocol)
-        alone = train(control, protocol) if protocol in control.data else None
-        for k, estimator in enumerate(one.estimators):
-            rows.append(
-                scorecard.row(
-                    number,
-                    _train_parts(one, k, protocol, found.profile),
-                    estimator=estimator,
-                    run=found.run(protocol),
-                    control=_of_control(
-                        _train_parts(alone, k, protocol, control.profile),
-                        bool(alone.currents_nA[:, k].any()),
-                        control.profile,
-                    )
-                    if alone
-                    else (),
-                    control_run=control.run(protocol),
-                )
-            )
+        rows += _by_estimator(number, protocol, found, control, train, _train_parts)
         by_pulse = train_order(found, protocol).by_pulse
         if len(by_pulse.at) > 1:
             number_of = np.arange(len(by_pulse.at)) - (len(by_pulse.at) - 1) / 2
