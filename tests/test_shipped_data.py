@@ -6,6 +6,7 @@ import pytest
 
 from janus_pore import paths
 from janus_pore.drive.field import field_at
+from janus_pore.drive.segments import sha256
 from janus_pore.measure import series, shipped
 from janus_pore.spec import load_profile
 
@@ -19,7 +20,7 @@ def test_what_this_collection_ships_is_whole(folder: Path) -> None:
     listed = {folder / line.split("  ")[1]: line.split("  ")[0] for line in sums}
     there = {p for p in folder.rglob("*") if p.is_file() and p.name != shipped.SUMS}
     assert there == set(listed)
-    assert all(series.sha256(path) == digest for path, digest in listed.items())
+    assert all(sha256(path) == digest for path, digest in listed.items())
     assert sum(path.stat().st_size for path in there) < 50e6
     for path in sorted(folder.glob("*/*.nc")):
         record = series.shipped_manifest(path.with_suffix(".json"))

@@ -27,7 +27,7 @@ def segment(tmp_path: Path) -> Path:
     directory = tmp_path / "r000" / str(MANIFEST["key"])
     directory.mkdir(parents=True)
     (directory / "series.nc").write_bytes(b"abc")
-    kept = {"bytes": 3, "sha256": segments._sha256(directory / "series.nc")}
+    kept = {"bytes": 3, "sha256": segments.sha256(directory / "series.nc")}
     manifest = MANIFEST | {"files": {"series.nc": kept}}
     segments._write_json(directory / "manifest.json", manifest)
     assert segments.read_manifest(directory) == manifest

@@ -690,3 +690,27 @@ def thermodynamics(record: RunRecord) -> dict[str, FloatArray]:
     names = ("time_ps", "potential_kJ_per_mol", "kinetic_kJ_per_mol", "conserved_kJ_per_mol",
              "temperature_K")  # fmt: skip
     return {name: table[:, i] for i, name in enumerate(names)}
+
+
+def end_frame(segment: Path, gro: Path) -> Path:
+    """Write the coordinates at a segment's end, from its checkpoint, as a .gro file.
+
+    Parameters
+    ----------
+    segment
+        Directory of a finished segment (``RunRecord.path``).
+    gro
+        File to write.
+
+    Raises
+    ------
+    GromacsError
+        If GROMACS is missing or cannot read the checkpoint.
+    """
+    source = segment.resolve()
+    gromacs.find_gmx().run(
+        ["trjconv", "-f", source / "state.cpt", "-s", source / "segment.tpr", "-o", gro.resolve()],
+        cwd=gro.resolve().parent,
+        stdin="0\n",
+    )
+    return gro

@@ -51,8 +51,7 @@ class Gmx:
     """What ``gmx --version`` prints."""
 
     def _says(self, what: str) -> str:
-        found = re.search(rf"^{re.escape(what)}:\s*(.+)$", self.report, re.MULTILINE)
-        return found.group(1).strip() if found else ""
+        return said(self.report, what)
 
     @property
     def gpu(self) -> str | None:
@@ -123,6 +122,12 @@ class Gmx:
     def command(self, arguments: Sequence[str | Path]) -> list[str]:
         """Whole command line of a tool."""
         return [str(self.path), "-nocopyright", *(str(a) for a in arguments)]
+
+
+def said(report: str, what: str) -> str:
+    """One line of what ``gmx --version`` prints, such as ``GROMACS version``; "" if not there."""
+    found = re.search(rf"^{re.escape(what)}:\s*(.+)$", report, re.MULTILINE)
+    return found.group(1).strip() if found else ""
 
 
 def environment() -> dict[str, str]:

@@ -470,7 +470,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
                     f"segment {directory} is damaged: {name} has {found} bytes and its manifest "
                     f"says {about.bytes}"
                 )
-            if about.sha256 and name != "state.cpt" and _sha256(directory / name) != about.sha256:
+            if about.sha256 and name != "state.cpt" and sha256(directory / name) != about.sha256:
                 raise RunError(
                     f"segment {directory} is damaged: {name} does not match its checksum"
                 )
@@ -493,7 +493,7 @@ def check_state(directory: Path, manifest: Mapping[str, Any]) -> None:
         If it is damaged.
     """
     about = manifest["files"].get("state.cpt", {})
-    if _sha256(directory / "state.cpt") != about.get("sha256"):
+    if sha256(directory / "state.cpt") != about.get("sha256"):
         raise RunError(f"segment {directory} is damaged: state.cpt does not match its checksum")
 
 
@@ -502,7 +502,8 @@ def reduction_stamp(system: BuiltSystem, run: RunSpec) -> str:
     return key(system.manifest["files"], run.pore_half_length_nm, run.pore_radius_nm)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Checksum of a file, taken once as long as the file is the same."""
     about = path.stat()
     return _sha256_of(path, about.st_ino, about.st_size, about.st_mtime_ns)
 
@@ -697,7 +698,7 @@ _SET_ASIDE = ("moving-*", "chunk-*", "series.nc")
 def _inputs(partial: Path) -> dict[str, str | None]:
     """Checksums of what a segment's dynamics begins from."""
     return {
-        name: _sha256(partial / name) if (partial / name).exists() else None
+        name: sha256(partial / name) if (partial / name).exists() else None
         for name in ("segment.tpr", "start.cpt", "held.json")
     }
 
@@ -879,7 +880,7 @@ def _run_input(engine: Engine, segment: Segment, options: Mapping[str, str]) -> 
     for shared in shelf.glob(f"{name}-*.tpr"):
         with contextlib.suppress(FileNotFoundError):  # another process found it damaged
             _link(shared, target)
-            if shared.stem.endswith(_sha256(target)[:16]):
+            if shared.stem.endswith(sha256(target)[:16]):
                 return
             engine.say(f"run input {shared} is damaged; it is made again")
             target.unlink()
@@ -888,7 +889,7 @@ def _run_input(engine: Engine, segment: Segment, options: Mapping[str, str]) -> 
     shelf.mkdir(exist_ok=True)
     # Never replaced once it is there: another replica may be linking to it.
     with contextlib.suppress(FileExistsError):
-        _link(target, shelf / f"{name}-{_sha256(target)[:16]}.tpr")
+        _link(target, shelf / f"{name}-{sha256(target)[:16]}.tpr")
 
 
 def _link_state(parent: Segment, target: Path) -> None:
@@ -994,7 +995,7 @@ def _finish(engine: Engine, segment: Segment) -> None:
     manifest["files"] = {path.name: {"bytes": path.stat().st_size} for path in kept}
     for path in kept:
         if path.name in _CHECKSUMMED:
-            manifest["files"][path.name]["sha256"] = _sha256(path)
+            manifest["files"][path.name]["sha256"] = sha256(path)
     # Without its plan a directory is not continued from, should this end half-way.
     (partial / "plan.json").unlink(missing_ok=True)
     for path in partial.iterdir():

@@ -23,7 +23,7 @@ import functools
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ import xarray as xr
 
 from .. import paths
 from ..drive import ensemble
+from ..drive.segments import sha256
 from ..errors import MeasureError, MissingInputError
 from ..spec import Profile
 from .trajectory import ESTIMATORS, SPECIES
@@ -117,14 +118,33 @@ def read(path: Path) -> xr.Dataset:
     """
     if not path.is_file():
         raise MeasureError(f"there is no series {path}; run its segment again")
+    with _reading(path, "delete it and run its segment again"):
+        dataset = _load(path)
+    _validate(dataset, f"the series {path}")
+    units = {name: dataset[name].encoding.get("scale_factor", 1.0) for name in _DIMENSIONS}
+    if dataset.attrs.pop("sha256", None) != _digest(dataset, units):
+        raise MeasureError(
+            f"the series {path} does not match its own checksum; it is damaged or was edited: "
+            "delete it and run its segment again"
+        )
+    return dataset
+
+
+@contextlib.contextmanager
+def _reading(path: Path, remedy: str) -> Iterator[None]:
+    """Turn what the netCDF library says of a bad file into a :class:`MeasureError`."""
     try:
-        with xr.open_dataset(path, engine="netcdf4", decode_times=False) as file:
-            dataset = file.load()
+        yield
     except (OSError, RuntimeError, ValueError, AttributeError, KeyError) as error:
         raise MeasureError(
-            f"the series {path} is damaged or not netCDF-4: {error}; delete it and run its "
-            "segment again"
+            f"the series {path} is damaged or not netCDF-4: {error}; {remedy}"
         ) from error
+
+
+def _load(path: Path, group: str | None = None) -> xr.Dataset:
+    """A dataset of this version, wholly in memory."""
+    with xr.open_dataset(path, group=group, engine="netcdf4", decode_times=False) as file:
+        dataset = file.load()
     for name in ("ions_in_pore", "pore_water_count"):
         if name in dataset:
             dataset[name] = dataset[name].astype(np.int64)  # int8 would overflow in arithmetic
@@ -133,13 +153,6 @@ def read(path: Path) -> xr.Dataset:
         raise MeasureError(
             f"the series {path} says Conventions = {found!r}, not {CONVENTION!r}; it was not "
             "written by this version: reduce its trajectory again"
-        )
-    _validate(dataset, f"the series {path}")
-    units = {name: dataset[name].encoding.get("scale_factor", 1.0) for name in _DIMENSIONS}
-    if dataset.attrs.pop("sha256", None) != _digest(dataset, units):
-        raise MeasureError(
-            f"the series {path} does not match its own checksum; it is damaged or was edited: "
-            "delete it and run its segment again"
         )
     return dataset
 
@@ -302,11 +315,6 @@ def shipped_manifest(path: Path) -> dict[str, Any]:
     return content
 
 
-def sha256(path: Path) -> str:
-    """Checksum of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def write_protocol(by_label: Mapping[str, xr.Dataset], path: Path) -> Path:
     """Write what :func:`open_protocol` returned into one file, a group for each waveform."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -335,24 +343,10 @@ def read_protocol(path: Path) -> dict[str, xr.Dataset]:
     MeasureError
         If it is damaged or not of this version.
     """
-    out = {}
-    try:
+    with _reading(path, "restore it with git checkout"):
         with netCDF4.Dataset(path) as file:
             labels = list(file.groups)
-        for label in labels:
-            with xr.open_dataset(path, group=label, engine="netcdf4", decode_times=False) as file:
-                out[label] = file.load()
-    except (OSError, RuntimeError, ValueError, AttributeError, KeyError) as error:
-        raise MeasureError(f"the series {path} is damaged or not netCDF-4: {error}") from error
-    for label, dataset in out.items():
-        found = dataset.attrs.get("Conventions")
-        if found != CONVENTION:
-            raise MeasureError(
-                f"the series {path} says Conventions = {found!r} for {label}, not {CONVENTION!r}"
-            )
-        for name in ("ions_in_pore", "pore_water_count"):
-            dataset[name] = dataset[name].astype(np.int64)
-    return out
+        return {label: _load(path, label) for label in labels}
 
 
 def stack_replicas(replicas: Mapping[int, xr.Dataset]) -> xr.Dataset:

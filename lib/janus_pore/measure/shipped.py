@@ -27,7 +27,8 @@ import xarray as xr
 from .. import paths
 from ..build.system import build_system, open_system
 from ..drive import ensemble
-from ..drive.gromacs import find_gmx
+from ..drive.gromacs import said
+from ..drive.segments import sha256
 from ..errors import JanusPoreError, MeasureError
 from ..spec import Profile, Step, load_profile, validated
 from . import series
@@ -74,9 +75,10 @@ def ship(profile: Profile, protocol: str) -> Path:
         "md_hours": round(sum(m["wall_s"] or 0.0 for m in made) / 3600, 4),
         "hardware": _each(m["hardware"] for m in made),
         "software": _each(m["provenance"] for m in made),
-        "sha256": series.sha256(path),
+        "sha256": sha256(path),
     }
-    _write_json(path.with_suffix(".json"), manifest)
+    text = json.dumps(manifest, indent=1, ensure_ascii=False)
+    path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     write_card(paths.data_dir() / "campaigns" / profile.name)
     return path
 
@@ -86,14 +88,10 @@ def _ship_frame(records: Sequence[ensemble.RunRecord], gro: Path) -> None:
     steps = [(r.waveform.to_V_per_nm, r) for r in records if isinstance(r.waveform, Step)]
     if not steps:
         return
-    last = max(steps, key=lambda s: (s[0], -s[1].replica))[1].path[-1].resolve()
+    last = max(steps, key=lambda s: (s[0], -s[1].replica))[1].path[-1]
     with tempfile.TemporaryDirectory() as scratch:
-        find_gmx().run(
-            ["trjconv", "-f", last / "state.cpt", "-s", last / "segment.tpr", "-o", "end.gro"],
-            cwd=Path(scratch),
-            stdin="0\n",
-        )
-        frame = (Path(scratch) / "end.gro").read_text(encoding="ascii").splitlines()
+        end = ensemble.end_frame(last, Path(scratch) / "end.gro")
+        frame = end.read_text(encoding="ascii").splitlines()
     # positions alone: velocities would more than double it
     title, count, *atoms, box = frame
     gro.write_text("\n".join([title, count, *(a[:44] for a in atoms), box, ""]), encoding="ascii")
@@ -120,7 +118,7 @@ def write_card(campaign: Path) -> Path:
         lines.append(
             f"| `{name}` | {protocol.figure} | {len(protocol.waveforms())} | "
             f"{len(one['replicas'])} | {one['md_ns']:.3f} | {one['md_hours']:.2f} | "
-            f"{', '.join(_gromacs(s) for s in software)} | "
+            f"{', '.join(said(str(s['gmx_version']), 'GROMACS version') for s in software)} | "
             f"{', '.join(sorted({str(s['git_commit'])[:7] for s in software}))} |"
         )
     hardware = sorted({h.get("cpu", "?") for _, one in items for h in one["hardware"]})
@@ -136,7 +134,7 @@ def write_card(campaign: Path) -> Path:
     card = campaign / CARD
     card.write_text("\n".join(lines), encoding="utf-8")
     listed = sorted(p for p in campaign.rglob("*") if p.is_file() and p.name != SUMS)
-    sums = "".join(f"{series.sha256(p)}  {p.relative_to(campaign).as_posix()}\n" for p in listed)
+    sums = "".join(f"{sha256(p)}  {p.relative_to(campaign).as_posix()}\n" for p in listed)
     (campaign / SUMS).write_text(sums, encoding="utf-8")
     return card
 
@@ -227,17 +225,6 @@ def _mean(values: Any) -> tuple[float, float]:
 def _each(values: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Different values, each once, in the order of their appearance."""
     return [json.loads(t) for t in dict.fromkeys(json.dumps(v, sort_keys=True) for v in values)]
-
-
-def _gromacs(software: Mapping[str, Any]) -> str:
-    report = str(software["gmx_version"])
-    found = [line for line in report.splitlines() if line.startswith("GROMACS version:")]
-    return found[0].split(":", 1)[1].strip() if found else report.splitlines()[0]
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,6 @@ import base64
 import csv
 import html
 import io
-import json
 import os
 import platform
 import shutil
@@ -111,7 +110,7 @@ class Page:
             "commit": commit(),
             "width_px": round(figure.get_figwidth() * SCREEN_DPI),
         }
-        _write_json(folder / f"{name}.json", content)
+        scorecard.write_json(folder / f"{name}.json", content)
         picture = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
         # addresses hold in the report; a notebook that is at work lies elsewhere
         files = (
@@ -174,7 +173,7 @@ class Page:
 
     def finding(self, text: str) -> Shown:
         """Show what this run says in a paragraph, and keep it for the front page."""
-        _write_json(self.directory / f"finding_{self.notebook}.json", {"finding": text})
+        scorecard.write_json(self.directory / f"finding_{self.notebook}.json", {"finding": text})
         return Shown(f"<blockquote><p>{html.escape(text)}</p></blockquote>", text)
 
     def add(self, facts: Mapping[str, object]) -> None:
@@ -197,7 +196,7 @@ class Page:
             "finished": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
             "wall time of this notebook": f"{time.monotonic() - self.started:.1f} s",
         }
-        _write_json(self.directory / f"stamp_{self.notebook}.json", content)
+        scorecard.write_json(self.directory / f"stamp_{self.notebook}.json", content)
         return table(("", "execution"), content.items())
 
 
@@ -237,8 +236,3 @@ def hardware() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = psutil.virtual_memory().total / 2**30
     return f"{model}, {cores} cores, {memory:.0f} GiB"
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -23,7 +23,8 @@ from ..build.system import (
     BulkDensity,
     bulk_density,
 )
-from ..drive.ensemble import RunRecord, thermodynamics
+from ..drive.ensemble import RunRecord, end_frame, thermodynamics
+from ..drive.gromacs import said
 from ..drive.segments import read_manifest
 from ..errors import MissingInputError
 from ..measure import current, series
@@ -117,7 +118,7 @@ def density(built: BuiltSystem, segments: Sequence[Path], *, bins: int = 50) -> 
     frames = []
     with tempfile.TemporaryDirectory() as scratch:
         for k in every:
-            gro = view.end_frame(segments[k], Path(scratch) / "end.gro")
+            gro = end_frame(segments[k], Path(scratch) / "end.gro")
             frames.append(view.read_frame(gro)[1])
     box = np.asarray(built.manifest["box_nm"], float)
     atoms, centre = built.manifest["atoms"], float(built.manifest["pore"]["x_nm"])
@@ -161,20 +162,14 @@ def effort(segments: Iterable[Path]) -> Effort:
         + (f"GPU for {', '.join(h['on_gpu'])}" if h.get("on_gpu") else "no GPU")
         for h in (m["hardware"] for m in manifests)
     }
-    reports = {m["provenance"]["gmx_version"] for m in manifests}
-    versions = {
-        line.split(":", 1)[1].strip()
-        for text in reports
-        for line in text.splitlines()
-        if line.startswith("GROMACS version:")
-    }
+    versions = {said(m["provenance"]["gmx_version"], "GROMACS version") for m in manifests}
     return Effort(
         len(manifests),
         md_ns,
         wall_s,
         86400 * md_ns / wall_s if wall_s else float("nan"),
         "; ".join(sorted(used)),
-        ", ".join(sorted(versions)),
+        ", ".join(sorted(versions - {""})),
     )
 
 

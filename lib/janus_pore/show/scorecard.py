@@ -377,7 +377,7 @@ def write(rows: Sequence[Row], profile: Profile, notebook: str) -> Path:
     """Keep a notebook's rows as ``results/<profile>/scorecard_<notebook>.json``."""
     content = {"profile": profile.name, "variant": profile.variant, "notebook": notebook}
     path = profile.results_dir / f"scorecard_{notebook}.json"
-    return _write_json(path, content | {"rows": [asdict(r) for r in rows]})
+    return write_json(path, content | {"rows": [asdict(r) for r in rows]})
 
 
 def collect(profile: Profile) -> list[Row]:
@@ -413,7 +413,7 @@ def write_whole(profile: Profile, findings: Mapping[str, str], commit: str) -> P
         "rows": [asdict(r) for r in rows],
         "runs": runs_on_disk(profile),
     }
-    return _write_json(profile.results_dir / "scorecard.json", content)
+    return write_json(profile.results_dir / "scorecard.json", content)
 
 
 def runs_on_disk(profile: Profile) -> dict[str, dict[str, list[str]]]:
@@ -431,7 +431,8 @@ def runs_on_disk(profile: Profile) -> dict[str, dict[str, list[str]]]:
     return out
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> Path:
+def write_json(path: Path, content: Mapping[str, Any]) -> Path:
+    """Write results for people and programs to read; the directory is made if it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

@@ -23,9 +23,8 @@ import numpy as np
 from MDAnalysis.lib.formats.libmdaxdr import XTCFile
 from numpy.typing import ArrayLike, NDArray
 
-from ..drive.ensemble import RunRecord
+from ..drive.ensemble import RunRecord, end_frame
 from ..drive.field import field_at
-from ..drive.gromacs import find_gmx
 from ..errors import MissingInputError
 from ..spec import RunSpec
 from .figures import ATOM_COLOUR, ATOM_RADIUS_NM, Atoms, FloatArray, dipole_colour, recentred
@@ -138,30 +137,6 @@ def _known(
     labels[inside] = ["O", "H", "H"]
     kind[first:last] = labels.ravel()
     return Atoms(positions, kind, box, centre), legs[inside].sum(axis=1)
-
-
-def end_frame(segment: Path, gro: Path) -> Path:
-    """Write the coordinates at a segment's end, from its checkpoint, as a .gro file.
-
-    Parameters
-    ----------
-    segment
-        Directory of a finished segment (``RunRecord.path``).
-    gro
-        File to write.
-
-    Raises
-    ------
-    GromacsError
-        If GROMACS is missing or cannot read the checkpoint.
-    """
-    source = segment.resolve()
-    find_gmx().run(
-        ["trjconv", "-f", source / "state.cpt", "-s", source / "segment.tpr", "-o", gro.resolve()],
-        cwd=gro.resolve().parent,
-        stdin="0\n",
-    )
-    return gro
 
 
 def end_of(segment: Path, manifest: Mapping[str, Any], run: RunSpec) -> tuple[Atoms, FloatArray]:
