@@ -103,6 +103,11 @@ class _LocalKernel(AsyncKernelManager):
 class NotebookError(JanusPoreError):
     """A notebook stopped; the message holds its last cell's error."""
 
+    @property
+    def lacks_input(self) -> bool:
+        """Whether it stopped because what it reads is not there."""
+        return getattr(self.__cause__, "ename", "") == MissingInputError.__name__
+
 
 def run_notebook(
     name: str,
@@ -529,6 +534,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     system = {name: value for name, value in asked.items() if value is not None}
     failures: dict[str, str] = {}
+    status = 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         profile = load_profile(options.profile, _of_system(system))
@@ -545,9 +551,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except NotebookError as error:
                 failures[name] = str(error)
                 print(str(error), file=sys.stderr, flush=True)
-                if profile.source == "live":  # what ships does not build on one another
-                    break
-                continue
+                if profile.source == "campaign" and error.lacks_input:
+                    continue  # notebooks of what ships do not build on one another
+                status = 1
+                break
             print(f"{name} done in {time.monotonic() - start:.0f} s", flush=True)
         index = write_report(profile, failures, options.report or paths.report_dir())
     except JanusPoreError as error:
@@ -557,7 +564,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped; the same command continues where it was", file=sys.stderr)
         return 130
     print(f"report: {index}")
-    return 1 if failures else 0
+    return status
 
 
 if __name__ == "__main__":
