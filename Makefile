@@ -5,7 +5,7 @@ PROFILE ?= demo
 PYTEST_OPTIONS ?=
 BENCH_OPTIONS ?=
 LOCK_OPTIONS ?=
-CONFIG ?= workflow/campaigns/example.yaml
+CONFIG ?= workflow/sweeps/example.yaml
 WHERE ?= local
 SNAKEMAKE_OPTIONS ?=
 

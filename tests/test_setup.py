@@ -891,7 +891,7 @@ def test_ci_runs_the_test_command_of_the_readme(tmp_path: Path) -> None:
     ("target", "work"),
     [
         ("report", "python -m janus_pore.show.report --profile tiny"),
-        ("sweep", "python -m janus_pore.show.sweep run workflow/campaigns/example.yaml"),
+        ("sweep", "python -m janus_pore.show.sweep run workflow/sweeps/example.yaml"),
         ("test", "python -m pytest"),
         ("lint", "mypy"),
     ],

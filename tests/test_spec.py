@@ -14,14 +14,14 @@ from damage import injuries, plain_data
 from janus_pore import paths, spec
 from janus_pore.build.forcefield import load_forcefield
 from janus_pore.build.system import system_dir
-from janus_pore.campaign import load_campaign
 from janus_pore.errors import SpecError
 from janus_pore.spec import Profile, Protocol, Sampled, SystemSpec, load_profile, validated
+from janus_pore.sweep_spec import load_sweep
 
 TINY = (paths.data_dir() / "profiles" / "tiny.yaml").read_bytes()
 FORCE_FIELD = (paths.data_dir() / "forcefield.yaml").read_bytes()
 
-CAMPAIGN = (paths.project_root() / "workflow" / "campaigns" / "example.yaml").read_bytes()
+SWEEP = (paths.project_root() / "workflow" / "sweeps" / "example.yaml").read_bytes()
 
 
 def read(content: bytes, reader: Any, name: str = "some.yaml") -> Any:
@@ -75,10 +75,10 @@ def test_a_damaged_force_field_is_read_or_refused_in_plain_words(content: bytes)
     read(content, load_forcefield.__wrapped__)
 
 
-@given(content=injuries(CAMPAIGN))
+@given(content=injuries(SWEEP))
 @settings(max_examples=25, deadline=None)
-def test_a_damaged_campaign_is_read_or_refused_in_plain_words(content: bytes) -> None:
-    read(content, load_campaign)
+def test_a_damaged_sweep_is_read_or_refused_in_plain_words(content: bytes) -> None:
+    read(content, load_sweep)
 
 
 @given(where=st.sampled_from(["system", "run", "protocols", "windows", "name"]), data=plain_data())
@@ -104,7 +104,7 @@ def test_any_data_in_a_profile_is_accepted_or_refused_in_plain_words(where: str,
 )
 def test_loading_runs_no_code(tmp_path: Path, content: str) -> None:
     made = tmp_path / "made"
-    for reader in (profile, load_forcefield.__wrapped__, load_campaign):
+    for reader in (profile, load_forcefield.__wrapped__, load_sweep):
         assert read(content.format(made).encode(), reader) is None
     assert not made.exists()
 

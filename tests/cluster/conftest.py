@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from sweeping import CHARGE_SETS, RUNNING, Finished, campaign, done, start, wait_for
+from sweeping import CHARGE_SETS, RUNNING, Finished, done, start, sweep_file, wait_for
 
 HERE = Path(__file__).parent
 
@@ -24,7 +24,7 @@ def on_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The sweep, killed while its first replica runs and again at its first series."""
     pytest.importorskip("snakemake", reason="Snakemake, the 'workflow' extra, is not installed")
     folder = tmp_path_factory.mktemp("local")
-    file = campaign(folder, CHARGE_SETS)
+    file = sweep_file(folder, CHARGE_SETS)
     at_kills = []
     for sign in (RUNNING, "results/sweeps/*/*/series.json"):
         process = start(file, "local")

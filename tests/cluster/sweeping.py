@@ -29,7 +29,7 @@ class Finished(NamedTuple):
     at_kills: list[dict[Path, int]]
 
 
-def campaign(folder: Path, charge_sets: tuple[str, ...]) -> Path:
+def sweep_file(folder: Path, charge_sets: tuple[str, ...]) -> Path:
     """Two amplitudes for each charge set, on the smallest system with little of everything."""
     content = {
         "profile": "tiny",
@@ -50,7 +50,7 @@ def campaign(folder: Path, charge_sets: tuple[str, ...]) -> Path:
 
 
 def start(file: Path, where: str, **further: str) -> subprocess.Popen[str]:
-    """A campaign on its way, with runs and results beside its file."""
+    """A sweep on its way, with runs and results beside its file."""
     here = {"JANUS_PORE_RUNS": str(file.parent / "runs")}
     here |= {"JANUS_PORE_RESULTS": str(file.parent / "results")}
     command = [sys.executable, "-m", "janus_pore.show.sweep", "run", str(file), "--where", where]

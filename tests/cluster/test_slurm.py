@@ -16,11 +16,11 @@ from sweeping import (
     CHARGE_SETS,
     RUNNING,
     Finished,
-    campaign,
     checksums,
     ended,
     run_s,
     start,
+    sweep_file,
     wait_for,
 )
 
@@ -79,7 +79,7 @@ def test_a_lost_node_and_too_short_a_walltime_change_nothing(
 ) -> None:
     seconds = run_s(on_this_machine.folder)
     where = profile_for_the_test(tmp_path / "profile", 0.6 * seconds)
-    there = start(campaign(tmp_path, CHARGE_SETS[:1]), str(where), **cluster.environment)
+    there = start(sweep_file(tmp_path, CHARGE_SETS[:1]), str(where), **cluster.environment)
 
     def simulating() -> bool:
         return bool(cluster.on_node("n1") and list(tmp_path.glob(RUNNING)))

@@ -1,4 +1,4 @@
-"""The jobs of a campaign: which there are, what each needs, what it costs."""
+"""The jobs of a sweep: which there are, what each needs, what it costs."""
 
 import json
 from collections import Counter
@@ -9,10 +9,10 @@ import pytest
 
 from janus_pore import paths
 from janus_pore.build.system import build_system
-from janus_pore.campaign import Campaign, Vary, points, void
 from janus_pore.drive import ensemble, stages
 from janus_pore.errors import BuildError, StoppedError
 from janus_pore.spec import Profile, Protocol, load_profile
+from janus_pore.sweep_spec import Sweep, Vary, points, void
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def replicas(profile: Profile, count: int) -> Profile:
 
 def test_points_share_what_does_not_depend_on_them() -> None:
     vary = Vary(seed=(1, 2), amplitude_V_per_nm=(0.3, 0.6, 1.2))
-    chosen = Campaign(name="trial", profile="tiny", protocols=("sine",), vary=vary)
+    chosen = Sweep(name="trial", profile="tiny", protocols=("sine",), vary=vary)
     work = stages.work(points(chosen))
     sine = load_profile("tiny").protocol("sine")
     assert kinds(work) == {
@@ -106,7 +106,7 @@ def test_makespan_of_known_schedules() -> None:
 
 
 def test_a_table_of_sizes_and_days() -> None:
-    chosen = Campaign(name="trial", profile="tiny", protocols=("sine",), vary=Vary(seed=(1, 2)))
+    chosen = Sweep(name="trial", profile="tiny", protocols=("sine",), vary=Vary(seed=(1, 2)))
     work = stages.work(points(chosen))
     text = stages.plan_table(work, ns_per_day=100.0, slots=(1, 4), overhead_s=0.0)
     total = next(line for line in text.splitlines() if line.startswith("all")).split()

@@ -18,7 +18,7 @@ from janus_pore.show import figures, sweep
 
 
 @pytest.fixture
-def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def sweep_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two points, nothing run yet."""
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("JANUS_PORE_RESULTS", str(tmp_path / "results"))
@@ -29,12 +29,12 @@ def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_notebook_that_stops_is_reported_with_its_last_cells_error(
-    campaign: Path, capsys: pytest.CaptureFixture[str]
+    sweep_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sweep.main(["notebook", str(campaign), "pore=none", "03_iv_ndr"]) == 1
+    assert sweep.main(["notebook", str(sweep_file), "pore=none", "03_iv_ndr"]) == 1
     assert "MissingInputError" in capsys.readouterr().err
-    assert sweep.main(["summary", str(campaign)]) == 0
-    folder = campaign.parent / "results" / "sweeps" / "pores"
+    assert sweep.main(["summary", str(sweep_file)]) == 0
+    folder = sweep_file.parent / "results" / "sweeps" / "pores"
     assert (folder / "pore=none" / "03_iv_ndr.stopped.ipynb").is_file()
     assert not (folder / "pore=none" / "03_iv_ndr.ipynb").exists()
     with (folder / "summary.csv").open(newline="", encoding="utf-8") as file:
@@ -52,21 +52,21 @@ def test_a_notebook_that_stops_is_reported_with_its_last_cells_error(
     assert "<script" not in page
 
 
-def test_one_campaign_is_run_once_at_a_time(campaign: Path) -> None:
+def test_one_sweep_is_run_once_at_a_time(sweep_file: Path) -> None:
     pytest.importorskip("snakemake", reason="Snakemake, the 'workflow' extra, is not installed")
-    state = campaign.parent / "results" / ".workflow" / "pores"
+    state = sweep_file.parent / "results" / ".workflow" / "pores"
     state.mkdir(parents=True)
-    with FileLock(state / "campaign.lock"), pytest.raises(RunError, match="another process"):
-        sweep.run(campaign, "local", [])
+    with FileLock(state / "sweep.lock"), pytest.raises(RunError, match="another process"):
+        sweep.run(sweep_file, "local", [])
 
 
-def test_a_wrong_campaign_is_one_line_and_nothing_is_run(
-    campaign: Path, capsys: pytest.CaptureFixture[str]
+def test_a_wrong_sweep_is_one_line_and_nothing_is_run(
+    sweep_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    campaign.write_text("{profile: tiny, vary: {pores: [none]}}", encoding="utf-8")
-    assert sweep.main(["run", str(campaign)]) == 1
+    sweep_file.write_text("{profile: tiny, vary: {pores: [none]}}", encoding="utf-8")
+    assert sweep.main(["run", str(sweep_file)]) == 1
     assert "vary.pores is not a parameter; check its spelling" in capsys.readouterr().err
-    assert not (campaign.parent / "results").exists()
+    assert not (sweep_file.parent / "results").exists()
 
 
 def test_the_comparison_has_a_panel_for_each_point() -> None:
@@ -85,10 +85,10 @@ def test_the_comparison_has_a_panel_for_each_point() -> None:
     assert max(shown[5].get_lines()[1].get_ydata()) == 5.0
 
 
-def test_the_published_campaign_is_planned_within_a_minute(campaign: Path) -> None:
+def test_the_published_sweep_is_planned_within_a_minute(sweep_file: Path) -> None:
     """Jobs, ns and bytes of more than 10,000 segments, on the cluster's profile."""
     pytest.importorskip("snakemake", reason="Snakemake, the 'workflow' extra, is not installed")
-    file = paths.project_root() / "workflow" / "campaigns" / "paper.yaml"
+    file = paths.project_root() / "workflow" / "sweeps" / "paper.yaml"
     began = time.monotonic()
     command = ["-m", "janus_pore.show.sweep", "run", str(file), "--where", "slurm", "--", "-n"]
     printed = _python(command)

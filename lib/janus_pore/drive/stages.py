@@ -1,4 +1,4 @@
-"""A campaign's molecular dynamics as jobs for a scheduler.
+"""A sweep's molecular dynamics as jobs for a scheduler.
 
 A job is a stage of one system: ``build`` it, ``equilibrate`` up to some snapshots,
 ``simulate`` every protocol for some replicas, or the ``windows`` of some replicas. Each
@@ -7,7 +7,7 @@ wait for each other.
 
 What a job has done is said by a receipt, a small file in ``runs/<system>/stages``. Its name
 holds a hash of what was asked for, so that a receipt that is there means work that is done,
-for whichever campaign. The results themselves stay where the library keeps them.
+for whichever sweep. The results themselves stay where the library keeps them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from typing import Any, Literal
 
 from .. import paths
 from ..build.system import BuiltSystem, build_system, system_dir, system_files
-from ..campaign import load_campaign, points, write_receipt
 from ..errors import JanusPoreError, RunError, SpecError, StoppedError
 from ..spec import Profile, SystemSpec, key
+from ..sweep_spec import load_sweep, points, write_receipt
 from . import ensemble, gromacs, windows
 from .field import duration_ps
 from .segments import Segment
@@ -62,7 +62,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Work:
-    """The jobs of a campaign by receipt, and the last receipts of each point."""
+    """The jobs of a sweep by receipt, and the last receipts of each point."""
 
     jobs: dict[Path, Job]
     of_point: dict[str, tuple[Path, ...]]
@@ -364,7 +364,7 @@ def makespan(jobs: Mapping[Path, Job], hours: Mapping[Path, float], slots: int) 
     """Hours until the last of some jobs ends, when so many run at a time.
 
     A list schedule: of the jobs whose needs are done, the one with the longest way to the
-    end of the campaign comes next.
+    end of the sweep comes next.
     """
     followers: dict[Path, list[Path]] = {receipt: [] for receipt in jobs}
     lacking = {}
@@ -400,7 +400,7 @@ def plan_table(
     slots: Sequence[int] = (),
     overhead_s: float = 0.0,
 ) -> str:
-    """Jobs, ns and bytes of a campaign by stage, and how long it takes on some slots.
+    """Jobs, ns and bytes of a sweep by stage, and how long it takes on some slots.
 
     Parameters
     ----------
@@ -453,7 +453,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 1 if it fails, 75 if it was stopped."""
     options = _parser().parse_args(arguments)
     try:
-        chosen = load_campaign(options.campaign)
+        chosen = load_sweep(options.sweep)
         jobs = work(points(chosen), ns_per_job=options.ns_per_job)
         if options.command == "plan":
             print(
@@ -467,7 +467,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         receipt = paths.runs_dir() / options.receipt
         if receipt not in jobs.jobs:
-            raise SpecError(f"campaign {chosen.name!r} has no job that writes {receipt}")
+            raise SpecError(f"sweep {chosen.name!r} has no job that writes {receipt}")
         run(
             jobs.jobs[receipt],
             threads=chosen.threads,
@@ -483,7 +483,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m janus_pore.drive.stages", description=__doc__)
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("campaign", help="YAML file")
+    shared.add_argument("sweep", help="YAML file")
     shared.add_argument(
         "--ns-per-job", type=float, default=0.0, help="put replicas together up to this length"
     )

@@ -1,6 +1,6 @@
-"""What a campaign shows: series, executed notebooks, a summary of all points.
+"""What a sweep shows: series, executed notebooks, a summary of all points.
 
-``python -m janus_pore.show.sweep run FILE`` hands the campaign to Snakemake, which calls the
+``python -m janus_pore.show.sweep run FILE`` hands the sweep to Snakemake, which calls the
 other commands of this module and :mod:`janus_pore.drive.stages` for what is missing or stale.
 """
 
@@ -26,12 +26,12 @@ import yaml
 from filelock import FileLock, Timeout
 
 from .. import paths
-from ..campaign import Campaign, load_campaign, parameters, points, write_receipt
 from ..drive import ensemble, stages
 from ..errors import JanusPoreError, MissingInputError, RunError
 from ..measure import series, statistics
 from ..measure.statistics import Estimate
 from ..spec import Profile, Sine
+from ..sweep_spec import Sweep, load_sweep, parameters, points, write_receipt
 from . import figures, loops, report, scorecard
 from .page import table
 
@@ -65,8 +65,8 @@ class Found:
 
 
 @contextlib.contextmanager
-def at_home(chosen: Campaign) -> Iterator[None]:
-    """Results go to the campaign's directory, those of notebooks too."""
+def at_home(chosen: Sweep) -> Iterator[None]:
+    """Results go to the sweep's directory, those of notebooks too."""
     name, home = "JANUS_PORE_RESULTS", str(chosen.home)
     before = os.environ.get(name)
     os.environ[name] = home
@@ -125,7 +125,7 @@ def write_series(profile: Profile) -> Path:
     return temporary.replace(path)
 
 
-def execute(chosen: Campaign, profile: Profile, name: str) -> Path:
+def execute(chosen: Sweep, profile: Profile, name: str) -> Path:
     """Execute a notebook for a point and write its page beside it.
 
     Returns
@@ -188,7 +188,7 @@ def _stacked(profile: Profile) -> dict[tuple[str, str], xr.Dataset]:
     return {run: series.stack_replicas(replicas) for run, replicas in by_run.items()}
 
 
-def failure(chosen: Campaign, profile: Profile, jobs: Sequence[stages.Job]) -> str | None:
+def failure(chosen: Sweep, profile: Profile, jobs: Sequence[stages.Job]) -> str | None:
     """Why a point is not finished; None if it is."""
     folder = profile.results_dir
     notes = [job.failure for job in jobs]
@@ -201,7 +201,7 @@ def failure(chosen: Campaign, profile: Profile, jobs: Sequence[stages.Job]) -> s
     return f"not run yet: {', '.join(lacking)}" if lacking else None
 
 
-def summarise(chosen: Campaign) -> Path:
+def summarise(chosen: Sweep) -> Path:
     """Write the summary of a sweep: ``summary.csv``, ``comparison.*`` and ``index.html``.
 
     Of a whole profile it is the report, under ``report/<profile>``.
@@ -244,7 +244,7 @@ def summarise(chosen: Campaign) -> Path:
 
 
 def _overview(
-    chosen: Campaign, whys: Mapping[str, str | None], found: Mapping[str, Sequence[Found]]
+    chosen: Sweep, whys: Mapping[str, str | None], found: Mapping[str, Sequence[Found]]
 ) -> str:
     """Points, their pages and what they found, as a table."""
     rows = []
@@ -296,7 +296,7 @@ def _comparison(profiles: Mapping[str, Profile], folder: Path) -> str:
 
 
 def run(file: Path, where: str, further: Sequence[str]) -> int:
-    """Hand a campaign to Snakemake; returns its exit status.
+    """Hand a sweep to Snakemake; returns its exit status.
 
     Parameters
     ----------
@@ -308,11 +308,11 @@ def run(file: Path, where: str, further: Sequence[str]) -> int:
     Raises
     ------
     RunError
-        If the campaign is being run already.
+        If the sweep is being run already.
     MissingInputError
         If Snakemake is not installed.
     """
-    chosen = load_campaign(file)
+    chosen = load_sweep(file)
     if shutil.which("snakemake", path=str(Path(sys.executable).parent)) is None:
         raise MissingInputError(
             "Snakemake is not installed here; run 'make setup', or install the packages of the "
@@ -330,14 +330,14 @@ def run(file: Path, where: str, further: Sequence[str]) -> int:
     # Snakemake's own lock outlives a kill; this one does not. A profile may hold 'config'
     # entries, which the same option on the command line would replace.
     sizes = bool({"-n", "--dry-run", "--dryrun"}.intersection(further))
-    content = {"campaign": str(file.resolve()), "sizes": sizes}
+    content = {"sweep": str(file.resolve()), "sizes": sizes}
     (state / "config.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     command += ["--nolock", "--configfile", str(state / "config.yaml")]
     try:
-        with FileLock(state / "campaign.lock", timeout=0):
+        with FileLock(state / "sweep.lock", timeout=0):
             status = subprocess.run(command, env=environment, check=False).returncode
     except Timeout:
-        raise RunError(f"campaign {chosen.name!r} is being run by another process") from None
+        raise RunError(f"sweep {chosen.name!r} is being run by another process") from None
     return status
 
 
@@ -348,8 +348,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words[:cut])
     try:
         if options.command == "run":
-            return run(options.campaign, options.where, words[cut + 1 :])
-        chosen = load_campaign(options.campaign)
+            return run(options.sweep, options.where, words[cut + 1 :])
+        chosen = load_sweep(options.sweep)
         what = getattr(options, "notebook", options.command)
         receipt = chosen.receipt(getattr(options, "point", ""), what)
         with at_home(chosen):
@@ -378,7 +378,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m janus_pore.show.sweep", description=__doc__
     )
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("campaign", type=Path, help="YAML file")
+    shared.add_argument("sweep", type=Path, help="YAML file")
     commands = parser.add_subparsers(required=True, dest="command")
     command = commands.add_parser("run", parents=[shared], help="run all that is missing or stale",
         epilog="What follows -- is handed to Snakemake.",

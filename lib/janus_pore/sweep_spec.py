@@ -1,4 +1,4 @@
-"""Campaigns: a whole profile, or a sweep over some of its parameters, in one YAML file.
+"""Sweeps over parameters of a profile, or all of a profile, in one YAML file.
 
 .. code-block:: yaml
 
@@ -62,7 +62,7 @@ class Vary(_Strict):
         return {name: values for name, values in self if values}
 
 
-class Campaign(_Strict):
+class Sweep(_Strict):
     """What to run, of which profile, and which notebooks to draw for each point.
 
     Attributes
@@ -70,7 +70,7 @@ class Campaign(_Strict):
     name
         Of the directory ``results/sweeps/<name>``.
     profile
-        A shipped profile, or a YAML file, relative to the campaign's own file.
+        A shipped profile, or a YAML file, relative to the sweep's own file.
     fixed
         Overrides for all points by dotted name, such as ``{run.settle_ps: 1.0}``.
     vary
@@ -81,7 +81,7 @@ class Campaign(_Strict):
         Executed for each point once its runs are there.
     threads
         OpenMP threads of each replica. They decide the order of sums, so that the same
-        number gives the same bits wherever a campaign runs.
+        number gives the same bits wherever a sweep runs.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+-]*$")]
@@ -137,8 +137,8 @@ def void(receipts: Iterable[Path], root: Path) -> list[Path]:
     return gone
 
 
-def load_campaign(file: str | Path) -> Campaign:
-    """Read and validate a campaign.
+def load_sweep(file: str | Path) -> Sweep:
+    """Read and validate a sweep.
 
     Raises
     ------
@@ -147,24 +147,24 @@ def load_campaign(file: str | Path) -> Campaign:
     """
     path = Path(file).expanduser().resolve()
     if not path.is_file():
-        raise SpecError(f"campaign file {path} is not there; workflow/campaigns/ holds examples")
-    data = read_yaml(path, "campaign file")
+        raise SpecError(f"sweep file {path} is not there; workflow/sweeps/ holds examples")
+    data = read_yaml(path, "sweep file")
     data.setdefault("name", path.stem)
-    chosen = validated(Campaign, data, f"campaign {path}")
+    chosen = validated(Sweep, data, f"sweep {path}")
     beside = path.parent / chosen.profile
     if chosen.profile.endswith((".yaml", ".yml")) and beside.is_file():
         chosen = chosen.model_copy(update={"profile": str(beside)})
     for name in chosen.notebooks:
         if not (paths.project_root() / "notebooks" / f"{name}.ipynb").is_file():
-            raise SpecError(f"campaign {path}: notebooks names {name!r}, which is not there")
+            raise SpecError(f"sweep {path}: notebooks names {name!r}, which is not there")
     points(chosen)  # every combination must be valid in itself
     return chosen
 
 
-def points(chosen: Campaign) -> dict[str, Profile]:
+def points(chosen: Sweep) -> dict[str, Profile]:
     """A profile for every point, by its label, such as ``pore=hollow6,seed=2``.
 
-    The profile's name is the label, and that of its directory in :attr:`Campaign.home`.
+    The profile's name is the label, and that of its directory in :attr:`Sweep.home`.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def points(chosen: Campaign) -> dict[str, Profile]:
     sines = [name for name in sines if name in data["protocols"]]
     if not sines and (of_the_wave := [name for name in axes if name in OF_THE_WAVE]):
         raise SpecError(
-            f"campaign {chosen.name!r} varies {', '.join(of_the_wave)}, and none of its protocols "
+            f"sweep {chosen.name!r} varies {', '.join(of_the_wave)}, and none of its protocols "
             f"is a sine; its protocols are {', '.join(sorted(data['protocols']))}"
         )
     out = {}
@@ -202,7 +202,7 @@ def points(chosen: Campaign) -> dict[str, Profile]:
         }
         if "charge_set" in system:  # the further systems of Fig. 4 are this axis
             point["charge_sets"] = []
-        out[label] = validated(Profile, point, f"campaign {chosen.name!r}, point {label}")
+        out[label] = validated(Profile, point, f"sweep {chosen.name!r}, point {label}")
     return out
 
 
@@ -221,7 +221,7 @@ def as_text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def parameters(chosen: Campaign) -> dict[str, dict[str, Any]]:
+def parameters(chosen: Sweep) -> dict[str, dict[str, Any]]:
     """The varied parameters of every point, by its label."""
     axes = chosen.vary.axes
     combinations = [dict(zip(axes, v, strict=True)) for v in itertools.product(*axes.values())]

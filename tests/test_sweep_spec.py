@@ -1,4 +1,4 @@
-"""Campaigns: points, their names, and what a wrong file is told."""
+"""Sweeps: points, their names, and what a wrong file is told."""
 
 from pathlib import Path
 from typing import Any
@@ -7,13 +7,13 @@ import pytest
 import yaml
 
 from janus_pore import paths
-from janus_pore.campaign import load_campaign, parameters, points
 from janus_pore.errors import SpecError
 from janus_pore.spec import Sine, load_profile
+from janus_pore.sweep_spec import load_sweep, parameters, points
 
 
-def campaign(folder: Path, **content: Any) -> Path:
-    """A campaign file."""
+def sweep_file(folder: Path, **content: Any) -> Path:
+    """A sweep's file."""
     file = folder / "trial.yaml"
     file.write_text(yaml.safe_dump({"profile": "tiny", **content}), encoding="utf-8")
     return file
@@ -28,7 +28,7 @@ def test_points_are_all_combinations_with_all_kinds_of_axes(tmp_path: Path) -> N
         "amplitude_V_per_nm": [0.6, 1.2],
         "frequency_GHz": [50.0, 100.0],
     }
-    chosen = load_campaign(campaign(tmp_path, protocols=["sine"], vary=vary))
+    chosen = load_sweep(sweep_file(tmp_path, protocols=["sine"], vary=vary))
     made = points(chosen)
     assert len(made) == 2 * 2 * 2 * 3 * 2 * 2
     label = (
@@ -53,24 +53,24 @@ def test_points_are_all_combinations_with_all_kinds_of_axes(tmp_path: Path) -> N
 
 
 def test_without_axes_the_profile_itself_is_the_only_point(tmp_path: Path) -> None:
-    chosen = load_campaign(campaign(tmp_path))
+    chosen = load_sweep(sweep_file(tmp_path))
     assert chosen.whole
     assert chosen.home == paths.results_dir()
     assert points(chosen) == {"tiny": load_profile("tiny")}
 
 
 def test_overrides_make_a_point_of_their_own(tmp_path: Path) -> None:
-    chosen = load_campaign(campaign(tmp_path, fixed={"run.settle_ps": 1.0}))
+    chosen = load_sweep(sweep_file(tmp_path, fixed={"run.settle_ps": 1.0}))
     (point,) = points(chosen).values()
     assert (point.name, point.run.settle_ps) == ("all", 1.0)
     assert chosen.home == paths.results_dir() / "sweeps" / "trial"
 
 
-def test_a_profile_of_ones_own_lies_beside_the_campaign(tmp_path: Path) -> None:
+def test_a_profile_of_ones_own_lies_beside_the_sweep(tmp_path: Path) -> None:
     own = yaml.safe_load((paths.data_dir() / "profiles" / "tiny.yaml").read_text("utf-8"))
     own["run"]["settle_ps"] = 2.0
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
-    chosen = load_campaign(campaign(tmp_path, profile="own.yaml", vary={"seed": [1, 2]}))
+    chosen = load_sweep(sweep_file(tmp_path, profile="own.yaml", vary={"seed": [1, 2]}))
     assert {p.run.settle_ps for p in points(chosen).values()} == {2.0}
 
 
@@ -79,7 +79,7 @@ def test_a_varied_parameter_replaces_a_scan_over_it(tmp_path: Path) -> None:
     own["protocols"]["sine"]["scan"] = {"amplitude_V_per_nm": [0.1, 0.2]}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
     vary = {"amplitude_V_per_nm": [0.6]}
-    chosen = load_campaign(campaign(tmp_path, profile="own.yaml", vary=vary))
+    chosen = load_sweep(sweep_file(tmp_path, profile="own.yaml", vary=vary))
     (point,) = points(chosen).values()
     (wave,) = point.protocol("sine").waveforms().values()
     assert isinstance(wave, Sine)
@@ -109,26 +109,26 @@ def test_a_varied_parameter_replaces_a_scan_over_it(tmp_path: Path) -> None:
         ({"name": "a/b"}, "name = 'a/b'"),
     ],
 )
-def test_a_wrong_campaign_is_told_what_is_wrong(
+def test_a_wrong_sweep_is_told_what_is_wrong(
     tmp_path: Path, content: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SpecError, match=message):
-        load_campaign(campaign(tmp_path, **content))
+        load_sweep(sweep_file(tmp_path, **content))
 
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="is not there"):
-        load_campaign(tmp_path / "absent.yaml")
+        load_sweep(tmp_path / "absent.yaml")
     (tmp_path / "list.yaml").write_text("- 1\n", encoding="utf-8")
     with pytest.raises(SpecError, match="must hold a mapping, not list"):
-        load_campaign(tmp_path / "list.yaml")
+        load_sweep(tmp_path / "list.yaml")
     (tmp_path / "broken.yaml").write_text("{", encoding="utf-8")
     with pytest.raises(SpecError, match="not readable as YAML"):
-        load_campaign(tmp_path / "broken.yaml")
+        load_sweep(tmp_path / "broken.yaml")
 
 
 @pytest.mark.parametrize(
-    "file", sorted((paths.project_root() / "workflow" / "campaigns").glob("*.yaml")), ids=str
+    "file", sorted((paths.project_root() / "workflow" / "sweeps").glob("*.yaml")), ids=str
 )
 def test_the_examples_are_valid(file: Path) -> None:
-    assert points(load_campaign(file))
+    assert points(load_sweep(file))
