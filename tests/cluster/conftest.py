@@ -33,5 +33,5 @@ def on_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         process.communicate()
         at_kills.append(done(folder))
     process = start(file, "local")
-    printed, _ = process.communicate(timeout=200)
+    printed, _ = process.communicate(timeout=600)
     return Finished(folder, process.returncode, printed, at_kills)

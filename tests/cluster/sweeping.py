@@ -61,7 +61,7 @@ def start(file: Path, where: str, **further: str) -> subprocess.Popen[str]:
 
 
 def wait_for(
-    what: Callable[[], Any], process: subprocess.Popen[str], timeout_s: float = 120.0
+    what: Callable[[], Any], process: subprocess.Popen[str], timeout_s: float = 300.0
 ) -> None:
     """Until something is so, while a process lives."""
     until = time.monotonic() + timeout_s

@@ -87,7 +87,7 @@ def test_a_lost_node_and_too_short_a_walltime_change_nothing(
     with ended(there):
         wait_for(simulating, there)
         cluster.kill_node("n1")
-        printed, _ = there.communicate(timeout=300)
+        printed, _ = there.communicate(timeout=600)
     assert there.returncode == 0, printed
 
     found = checksums(tmp_path)

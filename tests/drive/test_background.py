@@ -16,7 +16,7 @@ from janus_pore.spec import Constant, GaussianPulse, Profile, Sine, load_profile
 TINY = load_profile("tiny")
 
 
-def wait(done: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait(done: Callable[[], bool], seconds: float = 300.0) -> None:
     """Until something is so; fails if it is not in time."""
     end = time.monotonic() + seconds
     while not done():

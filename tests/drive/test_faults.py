@@ -84,7 +84,7 @@ def wait_for(
     driver: subprocess.Popen[str], what: Callable[[subprocess.Popen[str]], list[Any]]
 ) -> list[Any]:
     """What a driver brings about, while it runs."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not (found := what(driver)):
         assert driver.poll() is None, driver.communicate()[0]
         assert time.monotonic() < until, "waited too long"
@@ -137,7 +137,7 @@ def test_a_signal_ends_with_a_checkpoint_and_the_same_call_continues_from_it(
         lambda _: [p for p in here.glob("*/r*/.*.partial/md.out") if b"step " in p.read_bytes()],
     )
     driver.send_signal(number)
-    printed, _ = driver.communicate(timeout=60)
+    printed, _ = driver.communicate(timeout=300)
     assert driver.returncode == 1
     assert f"stopped (signal {number.name})" in printed
     assert "the same command continues" in printed
@@ -164,7 +164,7 @@ def test_two_processes_share_the_work(
     here = runs("shared")
     drivers = [start(pair), start(pair)]
     for driver in drivers:
-        printed, _ = driver.communicate(timeout=120)
+        printed, _ = driver.communicate(timeout=300)
         assert driver.returncode == 0, printed
     assert_equal_series(undisturbed, here)
 
@@ -235,7 +235,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     directory = previous[0].parent
     for process in mdruns(driver):
         process.kill()
-    driver.communicate(timeout=60)
+    driver.communicate(timeout=300)
     if (directory / "state.cpt").exists():
         os.truncate(directory / "state.cpt", 5000)
     run_protocol(pair, "pair", progress=False, workers=2)

@@ -176,6 +176,20 @@ def test_frames_meet_both_ends_of_every_segment(tmp_path: Path) -> None:
             assert (step + segment.offset_steps) % segment.frame_steps == 0
 
 
+def test_progress_does_not_fall_between_two_chunks(tmp_path: Path) -> None:
+    """There mdrun, just started, has printed nothing yet."""
+    (*_, last) = grown(root(tmp_path), {"a": Constant(field_V_per_nm=0.5, duration_ps=10)})["a"]
+    last.partial.mkdir(parents=True)
+    reached = last.start_step + last.offset_steps + 500
+    tree._write_json(last.partial / "ran.json", {"reached": reached})
+    assert tree.done_ps(last) == pytest.approx(500 * last.dt_ps)
+    printed = last.partial / "md.out"
+    printed.write_text("")
+    assert tree.done_ps(last) == pytest.approx(500 * last.dt_ps)
+    printed.write_text(f"step {reached + 250}, will finish later\n")
+    assert tree.done_ps(last) == pytest.approx(750 * last.dt_ps)
+
+
 def test_durations_off_the_grid_are_refused_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"5\.05.*use 5 or 5\.05|5\.03") as raised:
         tree.pieces(Constant(field_V_per_nm=0.1, duration_ps=5.03), RUN)

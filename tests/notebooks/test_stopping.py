@@ -28,7 +28,7 @@ def test_a_stopped_report_leaves_no_simulation_behind(tmp_path):
         [*command, "--report", str(tmp_path / "report")],
         env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 300
         # Once the start, which is over in seconds and never resumed, is done.
         start, run = "runs/*/equilibrium/*/manifest.json", "runs/*/equilibrium/.*.partial/md.part*"
         while not (list(tmp_path.glob(start)) and list(tmp_path.glob(run))):
@@ -37,7 +37,7 @@ def test_a_stopped_report_leaves_no_simulation_behind(tmp_path):
             time.sleep(0.2)
         time.sleep(1)
         process.terminate()
-        printed, _ = process.communicate(timeout=90)
+        printed, _ = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "the same command continues" in printed
     assert "Traceback" not in printed, printed

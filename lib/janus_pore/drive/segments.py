@@ -1166,9 +1166,14 @@ def segment_manifest(engine: Engine, segment: Segment, done: Mapping[str, Any]) 
 
 
 def done_ps(segment: Segment) -> float:
-    """How far a segment that is being made has got, by the log of its mdrun."""
-    step = gromacs.current_step(segment.partial)
-    at = (step or 0) - segment.offset_steps - segment.start_step
+    """How far a segment that is being made has got.
+
+    By what its mdrun prints, and by its record of whole chunks: a new mdrun prints nothing
+    before its first steps are done.
+    """
+    reached = (_read_json(segment.partial / "ran.json") or _NOTHING_RAN)["reached"]
+    step = max(gromacs.current_step(segment.partial) or 0, reached or 0)
+    at = step - segment.offset_steps - segment.start_step
     return min(max(at, 0), segment.steps) * segment.dt_ps
 
 
