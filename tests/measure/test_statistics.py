@@ -67,6 +67,30 @@ def test_interval_of_a_ratio_of_means_holds_the_truth() -> None:
     assert hits >= ENOUGH
 
 
+def test_interval_of_a_scale_stays_above_zero_and_holds_the_truth() -> None:
+    """Geometric means of three log-normal samples, whose logarithms are Student's case."""
+    hits = below_zero = 0
+    for trial in range(TRIALS):
+        logs = np.random.default_rng(trial).normal(1.0, 0.8, 3)
+        draws = np.exp(draw_sums(logs, resamples=300, seed=trial) / 3)
+        found = estimate(draws, 3, "", positive=True)
+        assert 0 < found.low < found.value == draws[0] < found.high
+        hits += holds(found, math.e)
+        below_zero += estimate(draws, 3, "").low <= 0
+    assert hits >= ENOUGH
+    assert below_zero > TRIALS / 2  # what the interval of the value itself does
+
+
+def test_draws_of_a_scale_that_are_not_positive_count_as_not_finite() -> None:
+    draws = np.random.default_rng(0).lognormal(size=1001)
+    draws[1:5] = 0.0
+    assert estimate(draws, 10, "", positive=True).enough
+    draws[5:100] = -1.0
+    found = estimate(draws, 10, "", positive=True)
+    assert (found.low, found.high) == (0.0, math.inf)
+    assert not found.enough
+
+
 def test_draws_start_with_the_data_and_stay_paired() -> None:
     values = np.arange(6.0)
     draws = draw_sums(np.stack([values, 2 * values], axis=1), resamples=50, seed=4)

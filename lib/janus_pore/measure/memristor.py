@@ -49,7 +49,7 @@ from ..drive.field import segments
 from ..errors import MeasureError
 from ..spec import Waveform
 from .current import NANOAMPERE_PER_E_PER_PS, current_from_charge
-from .statistics import RESAMPLES, Estimate, draw_sums, estimate, mean
+from .statistics import LARGEST_LOG, RESAMPLES, Estimate, draw_sums, estimate, mean
 
 FloatArray = npt.NDArray[np.float64]
 Verdict = Literal[
@@ -590,7 +590,13 @@ def fit(
     draws = draws + _packed(vars(parameters), free)
     method = f"bootstrap over {min(replicas)} replicas"
     estimates = {
-        name: _unlog(name, estimate(draws[:, i], min(replicas), method))
+        name: estimate(
+            # scales were drawn as logarithms
+            np.exp(np.minimum(draws[:, i], LARGEST_LOG)) if name in _SCALES else draws[:, i],
+            min(replicas),
+            method,
+            positive=name in _SCALES,
+        )
         for i, name in enumerate(free)
     }
     strongest = max(float(np.abs(r.field_V_per_nm).max()) for r in chosen)
@@ -881,14 +887,6 @@ def _linear_starts(
             costs.append((data.cost(both @ amounts), best))
         starts.append(min(costs, key=lambda cost: cost[0])[1])
     return starts
-
-
-def _unlog(name: str, e: Estimate) -> Estimate:
-    """A scale's estimate from that of its logarithm; others as they are."""
-    if name not in _SCALES:
-        return e
-    value, low, high = (math.exp(min(v, 700.0)) for v in (e.value, e.low, e.high))
-    return Estimate(value, low, high, e.n_independent, e.method)
 
 
 _AMPLITUDE_OF = {

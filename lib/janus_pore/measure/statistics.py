@@ -129,7 +129,18 @@ def draw_sums(per_unit: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int 
     return np.tensordot(weights, values, axes=1)
 
 
-def band(draws: FloatArray, units: float, method: str, confidence: float = CONFIDENCE) -> Band:
+LARGEST_LOG = 700.0
+"""exp of more than this is no number."""
+
+
+def band(
+    draws: FloatArray,
+    units: float,
+    method: str,
+    confidence: float = CONFIDENCE,
+    *,
+    positive: bool = False,
+) -> Band:
     """Interval of each column of ``draws``.
 
     Parameters
@@ -141,6 +152,10 @@ def band(draws: FloatArray, units: float, method: str, confidence: float = CONFI
         Number of independent units.
     method
         What was resampled, for the reader.
+    positive
+        Whether it is a scale, such as a width or a time, that is positive by definition. Its
+        interval is found for its logarithm, where it is nearly symmetric, and never reaches
+        zero; draws that are not positive count as not finite.
 
     Notes
     -----
@@ -152,6 +167,14 @@ def band(draws: FloatArray, units: float, method: str, confidence: float = CONFI
     these two factors when there are few units (Hesterberg, Am. Stat. 69, 371 (2015)). One
     unit, or draws that never vary, give no interval (NaN).
     """
+    if positive:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            logs = band(np.log(draws), units, method, confidence)
+        low, high = (
+            np.exp(np.where(np.isinf(v), v, np.minimum(v, LARGEST_LOG)))
+            for v in (logs.low, logs.high)
+        )
+        return Band(np.asarray(draws[0]), low, high, units, method)
     value, rest = draws[0], draws[1:]
     tail = (1 - confidence) / 2
     if units < 2:
@@ -179,10 +202,15 @@ def band(draws: FloatArray, units: float, method: str, confidence: float = CONFI
 
 
 def estimate(
-    draws: FloatArray, units: float, method: str, confidence: float = CONFIDENCE
+    draws: FloatArray,
+    units: float,
+    method: str,
+    confidence: float = CONFIDENCE,
+    *,
+    positive: bool = False,
 ) -> Estimate:
     """:func:`band` of a single number: ``draws`` has shape (resamples + 1,)."""
-    return band(draws[:, None], units, method, confidence).at(0)
+    return band(draws[:, None], units, method, confidence, positive=positive).at(0)
 
 
 def mean(
@@ -352,10 +380,7 @@ def fit_exponential(
     if kind == "growth":
         a, b = a + b, -b
     result_a, result_b = (estimate(v, units, method) for v in (a, b))
-    # τ is a scale: its interval is found for its logarithm, where it is nearly symmetric.
-    log_tau = estimate(np.log(tau), units, method)
-    value, low, high = (math.exp(min(v, 700.0)) for v in (log_tau.value, log_tau.low, log_tau.high))
-    result_tau = Estimate(value, low, high, units, method)
+    result_tau = estimate(tau, units, method, positive=True)
     reason = ""
     if not (result_b.enough and result_tau.enough):
         reason = f"not enough statistics (n = {units:.3g})"
@@ -458,13 +483,9 @@ def relaxation_form(
     left, middle, right = (stretched[rows, best + k] for k in (-1, 0, 1))
     curvature = left - 2 * middle + right
     shift = np.where(curvature > 0, (left - right) / np.where(curvature, 2 * curvature, 1.0), 0.0)
-    log_stretch = np.log(STRETCHES[best]) + np.clip(shift, -1, 1) * math.log(
-        STRETCHES[1] / STRETCHES[0]
-    )
-    found = estimate(log_stretch, units, method)
-    value, low, high = (math.exp(min(v, 700.0)) for v in (found.value, found.low, found.high))
+    stretch = STRETCHES[best] * (STRETCHES[1] / STRETCHES[0]) ** np.clip(shift, -1, 1)
     return RelaxationForm(
-        Estimate(value, low, high, units, method),
+        estimate(stretch, units, method, positive=True),
         estimate(power - plain, units, method),
         len(curves),
     )

@@ -309,7 +309,7 @@ def orientation(
     mu, sigma = gaussian_fit(draws)
     mu = mu[0] + wrap(mu - mu[0])
     _, lengths = resultant(draws)
-    sigma_estimate = estimate(sigma, units, method)
+    sigma_estimate = estimate(sigma, units, method, positive=True)
     direction = estimate(mu, units, method)
     reason = ""
     if not sigma_estimate.enough:
@@ -326,8 +326,8 @@ def orientation(
         density_per_deg=band(density, units, method),
         mean_deg=direction,
         sigma_deg=sigma_estimate,
-        direct_deg=estimate(direct_width(draws), units, method),
-        wrapped_deg=estimate(wrapped_width(draws), units, method),
+        direct_deg=estimate(direct_width(draws), units, method, positive=True),
+        wrapped_deg=estimate(wrapped_width(draws), units, method, positive=True),
         resultant=estimate(lengths, units, method),
         identifiable=not reason,
         reason=reason,
@@ -458,7 +458,7 @@ def sigma_in_groups(
         part = slice(start, start + 16)
         drawn = draw_sums(counts[:, part], resamples=resamples, seed=seed)
         draws[:, part] = widths(drawn, width)
-    sigma = band(draws, len(theta), f"bootstrap over {len(theta)} {unit}")
+    sigma = band(draws, len(theta), f"bootstrap over {len(theta)} {unit}", positive=True)
     return WidthCurve(centres, sigma, draws, samples)
 
 
