@@ -55,6 +55,7 @@ faults: setup ## kills, damage, full disks on purpose; are the results the same?
 	@$(RUN) python bench/faults.py kills
 	@$(RUN) python bench/faults.py
 	@$(RUN) python bench/haul.py
+	@$(RUN) python bench/haul.py --ns
 
 lint: venv ## style, types, stripped notebooks
 	@$(RUN) ruff check --quiet .

@@ -118,14 +118,35 @@ def _faults(title: str) -> Callable[[Mapping[str, Any]], str]:
 
 
 def _haul(data: Mapping[str, Any]) -> str:
+    first, last = data["first_quarter"], data["last_quarter"]
     rows = [
-        (name.replace("_", " "), f"{data['first'][name]:.0f}", f"{data['last'][name]:.0f}",
-         f"{slope:+.2f}")
+        (name.replace("_MB", ", MB").replace("_", " "), f"{first[name]:.1f}", f"{last[name]:.1f}",
+         f"{slope:+.3f}")
         for name, slope in data["growth_per_100_segments"].items()
     ]  # fmt: skip
-    head = ("held by the driver", "after warming up", "at the end", "per 100 segments")
-    about = f"{data['ensembles']} ensembles, {data['segments']} segments in one process."
+    head = ("held", "first quarter", "last quarter", "per 100 segments")
+    about = (
+        f"{data['ensembles']} ensembles, {data['segments']} segments in one process; means after "
+        "warming up."
+    )
     return f"## The long haul\n\n{about}\n\n{table(head, rows)}"
+
+
+def _disk(data: Mapping[str, Any]) -> str:
+    rows = [
+        (f"peak while the first {data['first_ns']:g} ns was run", data["peak_first_bytes"]),
+        ("peak of the whole run", data["peak_bytes"]),
+        ("trajectory that was reduced and deleted", data["trajectory_bytes"]),
+        ("series that is kept", data["series_bytes"]),
+    ]
+    about = (
+        f"One replica of the tiny system, {data['ns']:g} ns at a constant field, frames every "
+        f"{data['frame_ps']:g} ps, reduced every {data['chunk_ps']:g} ps. The peak of the whole "
+        f"is {data['peak_over_first']:.2f} times that of the beginning; the series takes "
+        f"1/{data['trajectory_over_series']:.0f} of the trajectory."
+    )
+    sizes = table(("", "MB"), [(name, f"{size / 1e6:.1f}") for name, size in rows])
+    return f"## Disk in use during a long run\n\n{about}\n\n{sizes}"
 
 
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -135,4 +156,5 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "kills": _faults("Kills at random moments of an ensemble"),
     "faults": _faults("Faults of every kind"),
     "haul": _haul,
+    "disk": _disk,
 }
