@@ -276,14 +276,17 @@ class Protocol(_Strict):
 
 
 class Windows(_Strict):
-    """One Cl- held at positions along the pore, at constant fields: mean forces, barriers.
+    """One ion held at positions along the pore, at constant fields: mean forces, barriers.
 
     Positions go from ``from_nm`` to ``to_nm`` in steps of ``spacing_nm``, x from the metals'
     plane. Each window of each replica runs ``equilibrate_ps``, which is left out of the
     averages, and then ``sample_ps``. ``blocks`` divides the samples of a window where
-    replicas alone are too few to state an interval.
+    replicas alone are too few to state an interval. Each of ``ions`` has windows of its own.
+    ``split`` asks for the force by what exerts it, which takes eight reruns of the frames
+    and not one.
     """
 
+    ions: tuple[Literal["K", "Cl"], ...] = Field(default=("Cl",), min_length=1)
     fields_V_per_nm: tuple[FieldValue, ...] = Field(min_length=1)
     from_nm: Annotated[float, Field(ge=-5, le=5)]
     to_nm: Annotated[float, Field(ge=-5, le=5)]
@@ -293,6 +296,7 @@ class Windows(_Strict):
     frame_ps: Annotated[float, Field(gt=0, le=5)] = 0.1
     replicas: Annotated[int, Field(ge=1, le=10000)] = 1
     blocks: Annotated[int, Field(ge=1, le=1000)] = 5
+    split: bool = True
 
     @property
     def positions_nm(self) -> tuple[float, ...]:
@@ -302,6 +306,11 @@ class Windows(_Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Windows:
+        if len(set(self.ions)) < len(self.ions):
+            raise ValueError(
+                f"ions = {', '.join(self.ions)} names an ion twice; name each of K and Cl once "
+                "at most"
+            )
         steps = (self.to_nm - self.from_nm) / self.spacing_nm
         if steps < 1 - 1e-6 or abs(steps - round(steps)) > 1e-6:
             raise ValueError(

@@ -97,6 +97,9 @@ def test_the_ion_stays_at_its_place_along_x_and_moves_across(made):
         assert manifest["held_x_nm"] == record.x_nm
         assert manifest["field"]["E0_V_per_nm"] == pytest.approx(0.4 * 8.0 / 3.2)
         assert not list(record.path.glob("*.xtc"))
+        # of a Cl- whose force is split, the ion and the choice are no part of the key
+        found = (manifest["parent"], manifest["history"], record.x_nm, windows.PLACING)
+        assert record.path.name == spec.key("window", *found)
 
 
 @pytest.mark.gromacs
@@ -126,6 +129,22 @@ def test_windows_are_found_again_and_a_new_one_costs_only_itself(made):
 
 
 @pytest.mark.gromacs
+def test_potassium_is_held_as_well_and_its_force_may_stay_whole(made):
+    profile = with_windows(made.profile, ions=["K"], to_nm=0.1, split=False)
+    (first, second) = windows.run_windows(profile, progress=False)
+    assert first.path not in {r.path for r in made.records}
+    for record in (first, second):
+        assert record.ion == "K"
+        with xr.open_dataset(record.series) as series:
+            assert set(series.data_vars) == {"total", "position"}
+            assert series.attrs["held_ion"] == "K"
+            assert series["position"].values[:, 0] == pytest.approx(record.x_nm, abs=1e-4)
+            atom = int(series.attrs["held_atom"])
+        assert atom in range(*made.built.manifest["atoms"]["K"])
+        assert json.loads((record.path / "manifest.json").read_text())["held_ion"] == "K"
+
+
+@pytest.mark.gromacs
 def test_a_damaged_window_is_made_again(made, caplog):
     record = made.records[1]
     record.series.write_bytes(record.series.read_bytes()[:-5])
@@ -137,7 +156,8 @@ def test_a_damaged_window_is_made_again(made, caplog):
         assert series.sizes["time"] == 7
 
 
-def test_exchange_keeps_every_molecule_whole_and_everything_else_in_place(tiny, tmp_path,
+@pytest.mark.parametrize("ion", ["K", "Cl"])
+def test_exchange_keeps_every_molecule_whole_and_everything_else_in_place(ion, tiny, tmp_path,
                                                                          monkeypatch):  # fmt: skip
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
     built = build_system(tiny.system)
@@ -145,13 +165,13 @@ def test_exchange_keeps_every_molecule_whole_and_everything_else_in_place(tiny, 
     width = lines[0].index(".", lines[0].index(".") + 1) - lines[0].index(".")
     before = np.array([[float(s[20 + k * width : 20 + (k + 1) * width]) for k in range(3)]
                        for s in lines])  # fmt: skip
-    after, atom, moved = windows.exchange(before, built.manifest, 0.15)
+    after, atom, moved = windows.exchange(before, built.manifest, ion, 0.15)
     changed = np.flatnonzero((before != after).any(axis=1))
-    first, stop = built.manifest["atoms"]["Cl"]
+    first, stop = built.manifest["atoms"][ion]
     assert first <= atom < stop
     assert moved > 0.5
-    *water, ion = changed.tolist()
-    assert ion == atom
+    *water, moved_atom = changed.tolist()
+    assert moved_atom == atom
     assert len(water) == 3
     assert (water[0] - built.manifest["atoms"]["water"][0]) % 3 == 0
     box = np.array(built.manifest["box_nm"])
@@ -164,7 +184,7 @@ def test_exchange_keeps_every_molecule_whole_and_everything_else_in_place(tiny, 
 
     assert shape(after[water]) == pytest.approx(shape(before[water]))
     # An ion that is nearest to the place itself moves alone.
-    again, same, step = windows.exchange(after, built.manifest, 0.16)
+    again, same, step = windows.exchange(after, built.manifest, ion, 0.16)
     assert same == atom
     assert np.flatnonzero((again != after).any(axis=1)).tolist() == [atom]
     assert step == pytest.approx(0.01)
@@ -221,6 +241,20 @@ def test_the_parts_and_the_field_add_up_to_what_an_ordinary_run_feels(made, fram
     # A part lost or counted twice would show: each is far above the tolerance of the sum.
     strong = np.abs(forces.parts).max(axis=1) > 50 * 0.01
     assert strong[[PARTS.index(name) for name in PARTS if name != "ion_vdw"]].all()
+
+
+@pytest.mark.gromacs
+def test_a_potassium_feels_what_it_does_in_an_ordinary_run(made, frames):
+    xtc, _ = frames
+    atom = made.built.manifest["atoms"]["K"][0] + 1
+    split, whole = (
+        decompose.decompose(made.gmx, made.built, made.profile.run, xtc, atom,
+                            scratch=made.scratch, split=split) for split in (True, False)
+    )  # fmt: skip
+    assert whole.total == pytest.approx(ordinary(made, xtc, atom, **decompose.MESH), abs=0.01)
+    assert whole.total.tolist() == split.total.tolist()
+    assert whole.parts.shape == (0, 2)
+    assert np.abs(split.residual).max() < 0.01
 
 
 @pytest.mark.gromacs
@@ -304,10 +338,12 @@ def test_electrostatic_parts_agree_with_openmm(made, frames, forces):
         assert found == pytest.approx(expected, rel=1e-3, abs=0.05)
 
 
-def test_no_variant_of_the_topology_has_a_net_charge(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize("ion", ["K", "Cl"])
+def test_no_variant_of_the_topology_has_a_net_charge(ion, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
     built = build_system(tiny.system)
-    atom = built.manifest["atoms"]["Cl"][0] + 2
+    kind = ion.upper()
+    atom = built.manifest["atoms"][ion][0] + 2
     for variant in decompose.VARIANTS.values():
         text = decompose.variant_topology(built, variant, atom).splitlines()
         charges: dict[str, float] = {}
@@ -317,14 +353,16 @@ def test_no_variant_of_the_topology_has_a_net_charge(tiny, tmp_path, monkeypatch
         counts = [(line.split()[0], int(line.split()[1])) for line in listed if line.split()]
         assert sum(charges[name] * n for name, n in counts) == pytest.approx(0, abs=1e-9)
         names = [name for name, _ in counts]
-        assert names == ["MEM", "SOL", "K", "CL", "ION", "CL"]
-        assert ("ION" in {n for n, q in charges.items() if q}) == ("CL" in variant.charged)
+        split = {n: [n, "ION", n] if n == kind else [n] for n in ("K", "CL")}
+        assert names == ["MEM", "SOL", *split["K"], *split["CL"]]
+        assert charges["ION"] == charges[kind]
+        assert bool(charges["ION"]) == (kind in variant.charged)
 
 
-def test_only_chlorides_can_be_split(tiny, tmp_path, monkeypatch):
+def test_only_ions_can_be_split(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
     built = build_system(tiny.system)
-    with pytest.raises(MeasureError, match=r"atom = 3 is no chloride"):
+    with pytest.raises(MeasureError, match=r"atom = 3 is no ion"):
         decompose.variant_topology(built, decompose.VARIANTS["all"], 3)
 
 
@@ -383,6 +421,9 @@ def test_positions_of_windows():
         ({"windows.blocks": 50}, "does not hold 50 blocks"),
         ({"windows.fields_V_per_nm": [9.0]}, r"= 9, scaled by 2\.5 .*exceeds 10 V/nm"),
         ({"windows.width_ps": 3}, "is not a parameter"),
+        ({"windows.ions": ["Cl", "Na"]}, r"windows\.ions\.1 = 'Na': input should be 'K' or 'Cl'"),
+        ({"windows.ions": ["K", "K"]}, "names an ion twice"),
+        ({"windows.ions": []}, r"windows\.ions = \[\]"),
     ],
 )
 def test_a_wrong_entry_is_one_clear_error(changes, said):

@@ -62,7 +62,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                     directory = tmp_path / f"{replica}-{field:g}-{x:g}"
                     directory.mkdir()
                     data.to_netcdf(directory / "series.nc")
-                    records.append(windows.WindowRecord(field, field, x, replica, directory))
+                    records.append(windows.WindowRecord("Cl", field, field, x, replica, directory))
         monkeypatch.setattr(windows, "open_windows", lambda _: records)
         return profile
 
@@ -211,6 +211,8 @@ def test_without_windows_the_page_says_what_they_take(tmp_path, monkeypatch):
     found, why = barriers.available(profile.model_copy(update={"windows": None}))
     assert found == {}
     assert "entry 'windows'" in why
+    whole = profile_with(split=False)
+    assert "split: true" in barriers.available(whole)[1]
     solid = profile.system.model_copy(update={"pore": "none"})
     assert "without a pore" in barriers.available(profile.model_copy(update={"system": solid}))[1]
 

@@ -63,8 +63,9 @@ class Variant(NamedTuple):
     vdw: frozenset[str]
 
 
+WHOLE = "all"
 VARIANTS = {
-    "all": Variant(_EVERY, _EVERY),
+    WHOLE: Variant(_EVERY, _EVERY),
     "no water charges": Variant(_EVERY - {"SOL"}, _EVERY),
     "no membrane charges": Variant(_EVERY - {"MEM"}, _EVERY),
     "ion charges only": Variant(frozenset(GROUPS["ion"]), _EVERY),
@@ -77,7 +78,8 @@ class Forces(NamedTuple):
     """Forces along x on one ion, frame by frame; kJ/mol/nm, the applied field's left out.
 
     ``time_ps`` (n,); ``position_nm`` (n, 3) of the ion from the pore's centre, nearest
-    image; ``total`` (n,); ``parts`` (6, n) in the order of :data:`PARTS`.
+    image; ``total`` (n,); ``parts`` (6, n) in the order of :data:`PARTS`,
+    or (0, n) where the force was not split.
     """
 
     time_ps: FloatArray
@@ -93,9 +95,10 @@ class Forces(NamedTuple):
 
 
 def decompose(
-    gmx: gromacs.Gmx, built: BuiltSystem, run: RunSpec, xtc: Path, atom: int, *, scratch: Path
-) -> Forces:
-    """Forces on one chloride in every frame of a trajectory.
+    gmx: gromacs.Gmx, built: BuiltSystem, run: RunSpec, xtc: Path, atom: int, *, scratch: Path,
+    split: bool = True,
+) -> Forces:  # fmt: skip
+    """Forces on one ion in every frame of a trajectory.
 
     Parameters
     ----------
@@ -108,14 +111,16 @@ def decompose(
     xtc
         Trajectory of all atoms.
     atom
-        Zero-based number of the chloride among all atoms.
+        Zero-based number of the ion among all atoms.
     scratch
         Directory for trajectories of forces, which are removed.
+    split
+        Whether to tell the parts; without them one rerun does.
 
     Raises
     ------
     MeasureError
-        If the atom is no chloride, or a rerun lacks frames.
+        If the atom is no ion, or a rerun lacks frames.
     GromacsError
         If GROMACS fails.
     """
@@ -126,13 +131,13 @@ def decompose(
     xtc = xtc.resolve()
     with tempfile.TemporaryDirectory(prefix="rerun-", dir=scratch) as temporary:
         work = Path(temporary)
-        for name in VARIANTS:
+        for name in VARIANTS if split else (WHOLE,):
             tpr = run_input(gmx, built, run, name, atom)
             gmx.run(["mdrun", "-s", tpr, "-rerun", xtc, "-deffnm", "rerun", *flags], cwd=work)
             frames = list(_frames(work / "rerun.trr", atom))
             for path in work.glob("rerun.*"):
                 path.unlink()
-            if name == "all":
+            if name == WHOLE:
                 time_ps = np.array([t for t, _, _ in frames])
                 position = np.array([x for _, x, _ in frames]).reshape(-1, 3)
             elif len(frames) != len(time_ps):
@@ -144,22 +149,21 @@ def decompose(
     pore = built.manifest["pore"]
     box = np.asarray(built.manifest["box_nm"], dtype=float)
     position = position - np.array([pore["x_nm"], *pore["centre_yz_nm"]])
+    position -= box * np.rint(position / box)
+    total = found[WHOLE]
+    if not split:
+        return Forces(time_ps, position, total, np.zeros((0, len(total))))
     parts = {
-        "water_electrostatic": found["all"] - found["no water charges"],
-        "membrane_electrostatic": found["all"] - found["no membrane charges"],
+        "water_electrostatic": total - found["no water charges"],
+        "membrane_electrostatic": total - found["no membrane charges"],
         "ion_electrostatic": found["ion charges only"] - found["no charges"],
         **{f"{group}_vdw": found[f"vdw of {group}"] for group in GROUPS},
     }
-    return Forces(
-        time_ps,
-        position - box * np.rint(position / box),
-        found["all"],
-        np.array([parts[name] for name in PARTS]),
-    )
+    return Forces(time_ps, position, total, np.array([parts[name] for name in PARTS]))
 
 
 def run_input(gmx: gromacs.Gmx, built: BuiltSystem, run: RunSpec, variant: str, atom: int) -> Path:
-    """The run input of a variant for one chloride, made once."""
+    """The run input of a variant for one ion, made once."""
     options = {
         name: value
         for name, value in gromacs.physics_options(built.spec, run).items()
@@ -186,7 +190,7 @@ def run_input(gmx: gromacs.Gmx, built: BuiltSystem, run: RunSpec, variant: str, 
 
 
 def variant_topology(built: BuiltSystem, variant: Variant, atom: int) -> str:
-    """A system's topology with one chloride as a molecule of its own, and parts switched off.
+    """A system's topology with one ion as a molecule of its own, and parts switched off.
 
     Parameters
     ----------
@@ -195,18 +199,21 @@ def variant_topology(built: BuiltSystem, variant: Variant, atom: int) -> str:
     variant
         What stays on. The ion itself is charged if any ion is.
     atom
-        Zero-based number of the chloride among all atoms.
+        Zero-based number of the ion among all atoms.
 
     Raises
     ------
     MeasureError
-        If the atom is no chloride.
+        If the atom is no ion.
     """
-    first, stop = built.manifest["atoms"]["Cl"]
-    if not first <= atom < stop:
+    ranges = {name: built.manifest["atoms"][name] for name in ("K", "Cl")}
+    name = next((n for n, (first, stop) in ranges.items() if first <= atom < stop), None)
+    if name is None:
+        first, stop = ranges["K"][0], ranges["Cl"][1]
         raise MeasureError(
-            f"atom = {atom} is no chloride of system {built.dir}; they are {first} to {stop - 1}"
+            f"atom = {atom} is no ion of system {built.dir}; they are {first} to {stop - 1}"
         )
+    (first, stop), kind = ranges[name], name.upper()
     lines = built.top.read_text(encoding="utf-8").splitlines()
     types = _types(lines)
     switched_off = sorted({t for molecule, t in types if molecule not in variant.vdw})
@@ -216,16 +223,16 @@ def variant_topology(built: BuiltSystem, variant: Variant, atom: int) -> str:
         if line.startswith("[") and section == "moleculetype" and "[ nonbond_params ]" not in out:
             out += ["[ nonbond_params ]", *(f"{t} {_ION} 1 0.1 0.0" for t in switched_off), ""]
         if line.startswith("[") and section == "system":
-            out += _ion_molecule(lines, charged="CL" in variant.charged)
+            out += _ion_molecule(lines, kind, charged=kind in variant.charged)
         if not words or line.startswith(_NO_ENTRY):
             out.append(line)
         elif section == "atoms" and molecule not in variant.charged:
             out.append(" ".join([*words[:6], "0.0", *words[7:]]))
-        elif section == "atomtypes" and words[0] == "CL":
+        elif section == "atomtypes" and words[0] == kind:
             out += [line, " ".join([_ION, *words[1:]])]
-        elif section == "molecules" and words[0] == "CL":
-            counts = (("CL", atom - first), (_ION, 1), ("CL", stop - atom - 1))
-            out += [f"{name} {count}" for name, count in counts if count]
+        elif section == "molecules" and words[0] == kind:
+            counts = ((kind, atom - first), (_ION, 1), (kind, stop - atom - 1))
+            out += [f"{molecule} {count}" for molecule, count in counts if count]
         else:
             out.append(line)
     return "\n".join(out) + "\n"
@@ -253,8 +260,8 @@ def _types(lines: list[str]) -> set[tuple[str, str]]:
     return {(molecule, words[1]) for molecule, words in _atom_lines(lines)}
 
 
-def _ion_molecule(lines: list[str], *, charged: bool) -> list[str]:
-    words = next(words for molecule, words in _atom_lines(lines) if molecule == "CL")
+def _ion_molecule(lines: list[str], kind: str, *, charged: bool) -> list[str]:
+    words = next(words for molecule, words in _atom_lines(lines) if molecule == kind)
     words = [words[0], _ION, *words[2:6], words[6] if charged else "0.0", *words[7:]]
     return ["[ moleculetype ]", f"{_ION} 1", "", "[ atoms ]", " ".join(words), ""]
 

@@ -415,7 +415,8 @@ def _plan(
     if held:
         needed, records = windows.tree(built, profile)
         new = [s for s in needed.drive() if s.dir not in {p.dir for p in planned}]
-        costs.append(_cost("windows", "Table 1", needed, new, len(records), measured))
+        figure = "Table 1" if held.split else "beside Table 1"
+        costs.append(_cost("windows", figure, needed, new, len(records), measured))
     return costs
 
 

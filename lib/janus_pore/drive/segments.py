@@ -94,8 +94,10 @@ class Segment:
     frame_steps: int
     seed: int
     replica: int | None = None
+    held_ion: str | None = None
+    """Which ion a window holds."""
     held_x_nm: float | None = None
-    """Where a window holds an ion, along x from the membrane's metal plane."""
+    """Where it holds it, along x from the membrane's metal plane."""
 
     @property
     def partial(self) -> Path:
@@ -1142,6 +1144,7 @@ def segment_manifest(engine: Engine, segment: Segment, done: Mapping[str, Any]) 
         "parent": segment.parent.key if segment.parent else None,
         "system_key": engine.system.manifest["key"],
         "replica": segment.replica,
+        "held_ion": segment.held_ion,
         "held_x_nm": segment.held_x_nm,
         "seed": segment.seed,
         "field": {

@@ -1,4 +1,4 @@
-"""Windows: one chloride held at a position in the pore, at a constant field.
+"""Windows: one ion held at a position in the pore, at a constant field.
 
 The ion's x is frozen, y and z are free: the mean force on it is then minus the slope of
 the same one-dimensional potential of mean force that a free ion's visits would give. On
@@ -11,11 +11,13 @@ goes to where the ion was, both are minimised with everything else, and velociti
 drawn anew. Pulling would need longer than a window and drag water along.
 
 Windows are segments like any other (:mod:`janus_pore.drive.segments`), children of a
-replica's root; what each keeps is the force on its ion by part, frame by frame.
+replica's root; what each keeps is the force on its ion, by part where the
+profile asks for it, frame by frame.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,6 +51,7 @@ the mean forces sought are some tens."""
 class WindowRecord:
     """One window on disk. ``field_V_per_nm`` is the profile's, ``applied`` the box's."""
 
+    ion: str
     field_V_per_nm: float
     applied_V_per_nm: float
     x_nm: float
@@ -85,8 +88,8 @@ def asked_for(profile: Profile) -> Windows:
 def simulated_ns(profile: Profile) -> float:
     """Molecular dynamics of all windows, ns, without the equilibration before them."""
     wanted = asked_for(profile)
-    count = len(wanted.fields_V_per_nm) * len(wanted.positions_nm) * wanted.replicas
-    return count * (wanted.equilibrate_ps + wanted.sample_ps) / 1000
+    places = len(wanted.ions) * len(wanted.fields_V_per_nm) * len(wanted.positions_nm)
+    return places * wanted.replicas * (wanted.equilibrate_ps + wanted.sample_ps) / 1000
 
 
 def tree(
@@ -108,11 +111,13 @@ def tree(
     for replica in base.ways:
         root = segments.settle_segment(built, run, base.snapshots[replica][-1], replica)
         ways[replica] = {}
-        for field in wanted.fields_V_per_nm:
+        for ion, field in itertools.product(wanted.ions, wanted.fields_V_per_nm):
             applied = field * profile.field_scale
             history = ((float(f"{applied:.12g}"), 0.0, 0.0, 0.0, steps),)
+            # Only what differs from a Cl- whose force is split counts.
+            other = (*((ion,) if ion != "Cl" else ()), *(() if wanted.split else ("whole",)))
             for x in wanted.positions_nm:
-                name = key("window", root.key, history, x, PLACING)
+                name = key("window", root.key, history, x, PLACING, *other)
                 window = Segment(
                     dir=home / name,
                     key=name,
@@ -126,10 +131,11 @@ def tree(
                     frame_steps=frame_steps,
                     seed=replica_seed(name, replica),
                     replica=replica,
+                    held_ion=ion,
                     held_x_nm=x,
                 )
-                ways[replica][f"E={field:g},x={x:g}"] = [window]
-                records.append(WindowRecord(field, applied, x, replica, window.dir))
+                ways[replica][f"{ion},E={field:g},x={x:g}"] = [window]
+                records.append(WindowRecord(ion, field, applied, x, replica, window.dir))
     whole = {**base.whole, **{home / name: manifest for name, manifest in known.items()}}
     return ensemble.Tree(base.snapshots, ways, whole, base.atoms), records
 
@@ -149,7 +155,7 @@ def run_windows(
 ) -> list[WindowRecord]:
     """Run every window of a profile that is not there yet, with what it starts from.
 
-    Each window's trajectory is split into forces by rerunning it and then deleted, while
+    Each window's trajectory is turned into forces by rerunning it and then deleted, while
     the next window runs. However it is stopped, the same call continues where it was.
 
     Parameters
@@ -204,7 +210,7 @@ def _engine(profile: Profile, built: BuiltSystem) -> Engine:
 
     def reduce(segment: Segment, xtc: Path, target: Path, times_ps: tuple[float, float]) -> None:
         if segment.kind == "window":
-            _reduce(engine, segment, xtc, target)
+            _reduce(engine, segment, xtc, target, split=asked_for(profile).split)
         else:
             drive_reduce(segment, xtc, target, times_ps)
 
@@ -216,9 +222,9 @@ def _engine(profile: Profile, built: BuiltSystem) -> Engine:
 
 
 def exchange(
-    positions_nm: FloatArray, manifest: Mapping[str, Any], x_nm: float
+    positions_nm: FloatArray, manifest: Mapping[str, Any], ion: str, x_nm: float
 ) -> tuple[FloatArray, int, float]:
-    """Put the chloride nearest to the pore at x, in exchange with the water there.
+    """Put the ion of a kind that is nearest to the pore at x, in exchange with the water there.
 
     Parameters
     ----------
@@ -226,6 +232,8 @@ def exchange(
         (n, 3) all atoms.
     manifest
         The system's.
+    ion
+        ``K`` or ``Cl``.
     x_nm
         The place along x, from the metals' plane; on the axis in y and z.
 
@@ -246,34 +254,37 @@ def exchange(
         nearest: FloatArray = points - from_point - box * np.rint((points - from_point) / box)
         return nearest
 
-    first, stop = manifest["atoms"]["Cl"]
+    first, stop = manifest["atoms"][ion]
     atom = first + int(np.linalg.norm(off(positions_nm[first:stop], centre), axis=1).argmin())
     place = centre + np.array([x_nm, 0.0, 0.0])
     begin, end = manifest["atoms"]["water"]
     oxygens = np.linalg.norm(off(positions_nm[begin:end:3], place), axis=1)
-    ion = positions_nm[atom].copy()
+    before = positions_nm[atom].copy()
     out = positions_nm.copy()
-    target = ion
-    if oxygens.min() < np.linalg.norm(off(ion, place)):
+    target = before
+    if oxygens.min() < np.linalg.norm(off(before, place)):
         water = slice(begin + 3 * int(oxygens.argmin()), begin + 3 * int(oxygens.argmin()) + 3)
         target = positions_nm[water.start].copy()
-        out[water] = ion + off(positions_nm[water], target)
+        out[water] = before + off(positions_nm[water], target)
     out[atom] = [place[0], *target[1:]]
-    return out, atom, float(np.linalg.norm(off(out[atom], ion)))
+    return out, atom, float(np.linalg.norm(off(out[atom], before)))
 
 
 def _prepare(engine: Engine, segment: Segment, options: Mapping[str, str]) -> None:
     """Exchange, minimise, and make the window's run input."""
     assert segment.held_x_nm is not None
+    assert segment.held_ion is not None
     built, partial = engine.system, segment.partial
-    first, stop = built.manifest["atoms"]["Cl"]
+    first, stop = built.manifest["atoms"][segment.held_ion]
     if first == stop:
-        raise RunError(f"system {built.dir} has no chloride to hold; raise concentration_M")
+        raise RunError(
+            f"system {built.dir} has no {segment.held_ion} to hold; raise concentration_M"
+        )
     engine.gmx.run(["trjconv", "-f", "start.cpt", "-o", "start.trr"], cwd=partial, stdin="0\n")
     with TRRFile(str(partial / "start.trr")) as trr:
         frame = trr.read()
     placed, atom, moved = exchange(
-        np.array(frame.x, dtype=float), built.manifest, segment.held_x_nm
+        np.array(frame.x, dtype=float), built.manifest, segment.held_ion, segment.held_x_nm
     )
     with TRRFile(str(partial / "placed.trr"), "w") as trr:
         trr.write(placed.astype(np.float32), None, None, frame.box, 0, 0.0, 0.0, len(placed))
@@ -301,12 +312,13 @@ def _prepare(engine: Engine, segment: Segment, options: Mapping[str, str]) -> No
     (partial / "held.json").write_text(json.dumps(held) + "\n", encoding="utf-8")
 
 
-def _reduce(engine: Engine, segment: Segment, xtc: Path, target: Path) -> None:
+def _reduce(engine: Engine, segment: Segment, xtc: Path, target: Path, *, split: bool) -> None:
     """Forces on the held ion, written as a labelled series."""
     held = json.loads((segment.partial / "held.json").read_text(encoding="utf-8"))
     forces = decompose(
-        engine.gmx, engine.system, engine.run, xtc, int(held["atom"]), scratch=segment.partial
-    )
+        engine.gmx, engine.system, engine.run, xtc, int(held["atom"]), scratch=segment.partial,
+        split=split,
+    )  # fmt: skip
     dataset = labelled(forces)
     dataset.attrs |= {
         "system_key": engine.system.manifest["key"],
@@ -314,6 +326,7 @@ def _reduce(engine: Engine, segment: Segment, xtc: Path, target: Path) -> None:
         "replica": segment.replica,
         "seed": segment.seed,
         "field_V_per_nm": segment.field.E0_V_per_nm,
+        "held_ion": segment.held_ion,
         "held_x_nm": segment.held_x_nm,
         "held_atom": held["atom"],
         "moved_nm": held["moved_nm"],
@@ -325,13 +338,27 @@ def _reduce(engine: Engine, segment: Segment, xtc: Path, target: Path) -> None:
 
 
 def labelled(forces: Forces) -> xr.Dataset:
-    """Forces as a dataset with dimensions ``time``, ``part`` and ``axis``.
+    """Forces as a dataset with dimensions ``time``, ``axis`` and, if they are split, ``part``.
 
     Raises
     ------
     MeasureError
         If the parts do not add up to the total to :data:`REPORTED_KJ_PER_MOL_NM`.
     """
+    per_nm = {"units": "kJ/mol/nm"}
+    whole = xr.Dataset(
+        {
+            "total": ("time", forces.total, per_nm),
+            "position": (("time", "axis"), forces.position_nm, {"units": "nm"}),
+        },
+        coords={"time": ("time", forces.time_ps, {"units": "ps"}), "axis": ["x", "y", "z"]},
+        attrs={
+            "description": "force along x on the held ion, the applied field's left out; position "
+            "from the pore's centre"
+        },
+    )
+    if not len(forces.parts):
+        return whole
     residual = float(np.sqrt((forces.residual**2).mean())) if len(forces.time_ps) else np.nan
     if not residual <= REPORTED_KJ_PER_MOL_NM:
         raise MeasureError(
@@ -339,23 +366,10 @@ def labelled(forces: Forces) -> xr.Dataset:
             f"square over {len(forces.time_ps)} frames), and {REPORTED_KJ_PER_MOL_NM:g} is "
             "allowed; the reruns or their topologies are wrong"
         )
-    per_nm = {"units": "kJ/mol/nm"}
-    return xr.Dataset(
-        {
-            "total": ("time", forces.total, per_nm),
-            "parts": (("part", "time"), forces.parts, per_nm),
-            "position": (("time", "axis"), forces.position_nm, {"units": "nm"}),
-        },
-        coords={
-            "time": ("time", forces.time_ps, {"units": "ps"}),
-            "part": list(PARTS),
-            "axis": ["x", "y", "z"],
-        },
-        attrs={
-            "description": "force along x on one Cl-, the applied field's left out; position "
-            "from the pore's centre",
-            "residual_rms_kJ_per_mol_nm": residual,
-        },
+    return (
+        whole.assign_coords(part=list(PARTS))
+        .assign(parts=(("part", "time"), forces.parts, per_nm))
+        .assign_attrs(residual_rms_kJ_per_mol_nm=residual)
     )
 
 

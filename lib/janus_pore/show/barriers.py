@@ -63,7 +63,7 @@ def chloride_charge(profile: Profile) -> float:
 
 
 def from_windows(profile: Profile) -> dict[float, FieldBarrier]:
-    """Barriers from the profile's windows, by field.
+    """Barriers of Cl- from the profile's windows, by field.
 
     Notes
     -----
@@ -88,7 +88,7 @@ def from_windows(profile: Profile) -> dict[float, FieldBarrier]:
     per_replica, length = wanted.replicas >= FEWEST_UNITS, wanted.sample_ps / wanted.blocks
     out = {}
     for field in wanted.fields_V_per_nm:
-        chosen = [r for r in records if r.field_V_per_nm == field]
+        chosen = [r for r in records if (r.ion, r.field_V_per_nm) == ("Cl", field)]
         x, total, parts, units, left, drifts, far = [], [], [], [], [], [], 0.0
         for record in chosen:
             with xr.open_dataset(record.series) as series:
@@ -202,6 +202,11 @@ def available(profile: Profile) -> tuple[dict[float, FieldBarrier], str]:
         return {}, (
             f"profile {profile.name} holds no ion: give it an entry 'windows' (profile reduced "
             "has one; one window of 10 ps costs as much as 10 ps of any protocol)"
+        )
+    if "Cl" not in profile.windows.ions or not profile.windows.split:
+        return {}, (
+            f"windows of profile {profile.name} do not tell what exerts the force on a Cl-: give "
+            "its entry 'windows' split: true and ions: [Cl]"
         )
     try:
         return from_windows(profile), ""
