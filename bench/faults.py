@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +39,9 @@ CHECKPOINT_MIN = 0.002
 DISK_MB = 256
 MOST_STARTS = 40
 """Starts of one command in a row after which it counts as one that does not finish."""
+PATIENCE_S = 600.0
+"""Time after which a driver counts as one that does not end: with other work on the machine it
+may wait long for the mdrun that another one left behind."""
 
 Processes = list[psutil.Process]
 
@@ -113,6 +116,16 @@ def drive(profile: Profile) -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def loss_s(checkpoints: Iterable[Path], started: float) -> float:
+    """Seconds since the newest of some checkpoints, or since the start, if none is newer.
+
+    One that is dated ahead was there before the clock was, and says nothing.
+    """
+    saved = [path.stat().st_mtime for path in checkpoints if path.exists()]
+    now = time.time()
+    return now - max([started, *(t for t in saved if t <= now)])
 
 
 class Campaign:
@@ -207,24 +220,28 @@ class Campaign:
 
     def note_loss(self, victims: Processes) -> None:
         """Seconds of dynamics that killing these loses."""
-        now = time.time()
         for process in victims:
             with contextlib.suppress(psutil.Error, OSError):
                 here = Path(process.cwd())  # gmxapi works in a folder of its own there
                 places = [folder / "state.cpt" for folder in (here, here.parent)]
-                saved = [p.stat().st_mtime for p in places if p.exists()]
-                self.tally.lost_s.append(now - max([*saved, process.create_time()]))
+                self.tally.lost_s.append(loss_s(places, process.create_time()))
 
-    def finished(self, driver: subprocess.Popen[str], ours: bool) -> bool:
-        """Whether a driver finished its work; an end that we did not cause is looked at."""
+    def finished(self, driver: subprocess.Popen[str], sent: signal.Signals | None = None) -> bool:
+        """Whether a driver finished its work; an end that we did not cause is looked at.
+
+        What we sent it may end it with no message of its own: Python takes a while to install
+        its handlers.
+        """
         try:
-            printed, _ = driver.communicate(timeout=180)
+            printed, _ = driver.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.end([psutil.Process(driver.pid)])
             printed, _ = driver.communicate()
             self.tally.breakdowns.append("it did not end: " + printed[-300:])
             return False
-        if driver.returncode not in (0, 1) and not ours:
+        if sent is not None and driver.returncode == -sent:
+            return False
+        if driver.returncode not in (0, 1):
             self.tally.breakdowns.append(f"status {driver.returncode}: {printed[-300:]}")
         elif "Traceback" in printed:
             self.tally.breakdowns.append(printed[-600:])
@@ -251,7 +268,7 @@ class Campaign:
         if driver_too and driver.poll() is None:
             driver.kill()
         self.end(victims)
-        return self.finished(driver, ours=driver_too)
+        return self.finished(driver, signal.SIGKILL if driver_too else None)
 
     def fault_kill_mdrun(self) -> bool:
         """``kill -9`` of every mdrun; the driver reports it and ends."""
@@ -269,7 +286,7 @@ class Campaign:
         driver = self.start()
         self.let_work(driver)
         driver.send_signal(number)
-        return self.finished(driver, ours=driver.returncode == -number)
+        return self.finished(driver, number)
 
     def fault_sigterm(self) -> bool:
         """As a scheduler ends a job."""
@@ -286,16 +303,12 @@ class Campaign:
         killed = self.chance.random() < 0.5
         if killed:
             one.kill()
-        finished = self.finished(other, ours=False)
-        return self.finished(one, ours=killed) or finished
+        finished = self.finished(other)
+        return self.finished(one, signal.SIGKILL if killed else None) or finished
 
     def _stopped(self) -> bool:
         """Start the command and stop it half-way, to leave something for the next fault."""
-        driver = self.start()
-        self.let_work(driver)
-        if driver.poll() is None:
-            driver.send_signal(signal.SIGTERM)
-        return self.finished(driver, ours=driver.returncode == -signal.SIGTERM)
+        return self._signalled(signal.SIGTERM)
 
     def _at_rest(self) -> list[Path]:
         """Files that are not being written: mdruns of killed drivers may still be."""
@@ -340,7 +353,7 @@ class Campaign:
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
             while True:
                 stream.write(bytes(4096))
-        finished = self.finished(driver, ours=False)
+        finished = self.finished(driver)
         filler.unlink()
         return finished
 
@@ -350,7 +363,7 @@ class Campaign:
         place = str(self.runs.parent)
         subprocess.run(["mount", "-o", "remount,ro", place], check=True)
         try:
-            return self.finished(self.start(), ours=False)
+            return self.finished(self.start())
         finally:
             subprocess.run(["mount", "-o", f"remount,rw,size={DISK_MB}m", place], check=True)
 
@@ -377,7 +390,7 @@ class Campaign:
     def complete(self) -> None:
         """Nothing disturbs the command any more: it must finish, with the right result."""
         for _ in range(MOST_STARTS):
-            if self.finished(self.start(), ours=False):
+            if self.finished(self.start()):
                 break
         else:
             self.tally.unfinished += 1
