@@ -140,19 +140,25 @@ def test_arrows_follow_time():
     assert arrows == {(0.6, 0.6): ">", (-0.6, -0.6): "<", (0.6, 0.3): "<", (-0.6, -0.3): ">"}
 
 
-def test_the_control_lies_beneath_the_pore_and_says_so_where_it_was_not_run():
+def test_the_control_lies_beneath_the_pore_and_what_was_not_run_is_left_out():
     E = np.array([-1.0, -0.5, 0.5, 1.0])
     pore = {"K⁺": {"forward": curve(E, E)}, "Cl⁻": {"forward": curve(E, -3 * E)}}
     control = {"K⁺, no pore": {"forward": curve(E, 0 * E)}, "Cl⁻, no pore": {}}
-    figure = figures.loops([pore, control], length_x_nm=8.0, absent="not run yet")
-    titles = [ax.get_title(loc="left") for ax in figure.axes]
-    assert titles == ["K⁺", "Cl⁻", "K⁺, no pore", "Cl⁻, no pore"]
-    assert [text.get_text() for text in figure.axes[3].texts] == ["not run yet"]
+    figure = figures.loops([pore, control], length_x_nm=8.0)
+    titles = [ax.get_title(loc="left") for ax in figure.axes if ax.get_visible()]
+    assert titles == ["K⁺", "Cl⁻", "K⁺, no pore"]
     assert len({ax.get_ylim() for ax in figure.axes}) == 1
+    above_the_gap = figure.axes[1]
+    assert "V/nm" in above_the_gap.get_xlabel()
+    assert above_the_gap.xaxis.get_tick_params()["labelbottom"]
     own_scale = figures.loops([pore, control], length_x_nm=8.0, share_y="col")
     limits = [ax.get_ylim() for ax in own_scale.axes]
     assert limits[0] == limits[2] != limits[1]
-    figures.loops([{"K⁺": {}}], length_x_nm=8.0)  # nothing run at all
+    one = figures.loops([{"K⁺": {}, "Cl⁻": pore["Cl⁻"]}, {"K⁺, no pore": {}}], length_x_nm=8.0)
+    assert [ax.get_title(loc="left") for ax in one.axes] == ["Cl⁻"]
+    assert one.get_figwidth() == figures.SINGLE_IN
+    none = figures.loops([{"K⁺": {}}], length_x_nm=8.0)
+    assert (none.axes, none.texts[0].get_text()) == ([], "not run")
 
 
 def test_the_current_is_split_into_what_passes_and_what_charges():
@@ -168,13 +174,11 @@ def test_the_current_is_split_into_what_passes_and_what_charges():
         {"with the pore": parts, "without a pore": {}},
         Curve.bare(t, np.sin(t)),
         {"charging": share, "transport": unsure},
-        absent="not run yet",
     )
-    _, pore, _, control, shares = figure.axes
+    _, pore, shares = figure.axes
     charging = line(pore, "charging: whole box − pore slab")
     assert charging == pytest.approx(np.c_[t, 2 + 0 * t])
     assert pore.get_ylabel() == "current I (nA)"
-    assert [text.get_text() for text in control.texts] == ["not run yet"]
     points = [each for each in shares.lines if each.get_marker() == "o"]
     assert [float(p.get_xdata()[0]) for p in points] == [0.7, 0.3]
     assert [p.get_markerfacecolor() for p in points] == [figures.BLACK, "white"]
@@ -186,12 +190,11 @@ def test_constant_fields_lie_on_top_of_the_sweep():
     figure = figures.steady_state(
         [{"pore": ({"forward": curve(E, E)}, held)}, {"no pore": ({}, None)}], length_x_nm=8.0
     )
-    upper, lower = figure.axes
+    (upper,) = figure.axes
     points = next(c for c in upper.containers if c.get_label() == "constant field")
     assert points.lines[0].get_xydata() == pytest.approx(np.c_[E, 0.5 * E])
-    assert [text.get_text() for text in lower.texts] == ["not run"]
-    alone = figures.steady_state([{"pore": ({"forward": curve(E, E)}, None)}], length_x_nm=8.0)
-    assert "constant fields not run" in [text.get_text() for text in alone.axes[0].texts]
+    swept = figures.steady_state([{"pore": ({"forward": curve(E, E)}, None)}], length_x_nm=8.0)
+    assert swept.axes == []
     wide = Curve(E, 0 * E, 0 * E - 300, 0 * E + 300)
     figure = figures.steady_state([{"pore": ({"forward": curve(E, E)}, wide)}], length_x_nm=8.0)
     low, high = figure.axes[0].get_ylim()
@@ -203,14 +206,14 @@ def test_charge_sets_are_compared_in_rows():
     found, none = Estimate(0.5, 0.4, 0.6, 9, ""), Estimate(np.nan, np.nan, np.nan, 9, "")
     figure = figures.by_charge_set(
         {"onset": {"a": Curve.point(found), "b": Curve.point(none)}, "area": {}},
-        {"a": "first", "b": "second", "c": "third"},
+        {"a": "first", "b": "second", "not run": "third"},
         {"onset": {"a": 0.55}},
     )
     onset, area = figure.axes
-    assert [t.get_text() for t in onset.get_yticklabels()] == ["first", "second", "third"]
+    assert [t.get_text() for t in onset.get_yticklabels()] == ["first", "second"]
     assert line(onset, "published") == pytest.approx(np.array([[0.55, 0.0]]))
-    assert [t.get_text() for t in onset.texts] == ["none found", "not run"]
-    assert [t.get_text() for t in area.texts] == ["not run"] * 3
+    assert [t.get_text() for t in onset.texts] == ["none found"]
+    assert [t.get_text() for t in area.texts] == ["none found"] * 2
 
 
 def test_a_curve_without_an_interval_has_no_band():
@@ -292,13 +295,13 @@ def test_scaled_relaxations_lie_among_the_rival_forms():
     figure = figures.relaxation_form(
         {"forward": {0.4: one, 0.8: one}, "reverse": {}}, {"forward": "β = 1.0 [0.9, 1.1]"}
     )
-    left, right = figure.axes
+    (left,) = figure.axes
     assert line(left, "0.8 V/nm") == pytest.approx(np.c_[t, np.exp(-t)])
-    rivals = {name: line(right, name) for name in ("β = 1", "β = 0.5", "1/(1 + t/τ)")}
+    rivals = {name: line(left, name) for name in ("β = 1", "β = 0.5", "1/(1 + t/τ)")}
     assert all(r[0] == pytest.approx([0, 1]) for r in rivals.values())
     assert np.interp(1.0, *rivals["1/(1 + t/τ)"].T) == pytest.approx(0.5)
     assert "β = 1.0 [0.9, 1.1]" in [t.get_text() for t in left.texts]
-    assert "no identifiable" in right.texts[-1].get_text()
+    assert figures.relaxation_form({"reverse": {}}, {}).axes == []
 
 
 def test_the_waters_field_has_its_dipole_on_the_second_axis():
@@ -333,10 +336,9 @@ STATED = {"ppf": {"ratio_first": 3.1, "ratio_last": 1.2, "tau_ps": 8.0}}
 
 
 def test_pulse_pairs_stand_beside_the_control_and_mark_the_published_levels():
-    measured = {"ppf": {"box": curve([2, 10], [1.5, 1.1])}}
-    figure = figures.pulse_pairs(
-        {"with the pore": measured, "without a pore": {}}, STATED, {}, absent="not run"
-    )
+    measured, alone = ({"ppf": {"box": curve([2, 10], r)}} for r in ([1.5, 1.1], [1.0, 1.0]))
+    rows = {"with the pore": measured, "without a pore": alone}
+    figure = figures.pulse_pairs(rows, STATED, {})
     pore, control = figure.axes
     for ax in (pore, control):
         levels = {float(each.get_ydata()[0]) for each in ax.lines if each.get_linestyle() == ":"}
@@ -344,10 +346,24 @@ def test_pulse_pairs_stand_beside_the_control_and_mark_the_published_levels():
     drawn = pore.containers[0].lines[0].get_xydata()
     assert drawn[:, 1] == pytest.approx([1.5, 1.1])
     assert "with the pore" in pore.get_title(loc="left")
-    assert "not run" in [t.get_text() for t in control.texts]
     assert "Δt (ps)" in control.get_xlabel()
     for ax in (pore, control):
         assert ax.get_xlim() == pytest.approx((0, 10.6))
+
+
+def test_pulses_that_were_not_run_have_no_panel():
+    stated = STATED | {"ppd": STATED["ppf"]}
+    one = {"box": curve([2, 10], [1.5, 1.1])}
+    rows = {"with the pore": {"ppf": one, "ppd": one}, "without a pore": {"ppd": one}}
+    figure = figures.pulse_pairs(rows, stated, {})
+    shown = [ax for ax in figure.axes if ax.get_visible()]
+    names = ["facilitation (PPF)", "depression (PPD)", "depression (PPD)"]
+    assert [ax.get_title(loc="left").split(",")[0] for ax in shown] == names
+    assert ["Δt" in ax.get_xlabel() for ax in shown] == [True, False, True]
+    rows = {"with the pore": {"ppd": one}, "without a pore": {}}
+    (ax,) = figures.pulse_pairs(rows, stated, {}).axes
+    assert ax.get_title(loc="left") == "depression (PPD), with the pore"
+    assert figures.pulse_pairs({"with the pore": {}}, stated, {}).axes == []
 
 
 def test_wild_ratios_without_bounds_do_not_set_the_scale():
@@ -413,7 +429,7 @@ def test_the_circuit_says_where_its_element_comes_from():
     assert voltage.lines[0].get_ydata() == pytest.approx(t)
     assert order.lines[0].get_ydata() == pytest.approx(t / 5)
     none = figures.circuit_trace([-1, 1], [-1, 1], None, None, label="fitted")
-    assert "no circuit spikes" in [t.get_text() for t in none.axes[1].texts]
+    assert ["no circuit spikes" in ax.get_title(loc="left") for ax in none.axes] == [True]
 
 
 def test_the_map_shades_what_cannot_rest_and_marks_what_was_simulated():

@@ -25,7 +25,7 @@ from made import (
 from janus_pore import spec
 from janus_pore.errors import MeasureError
 from janus_pore.measure.current import NANOAMPERE_PER_E_PER_PS
-from janus_pore.show import loops, scorecard
+from janus_pore.show import loops, results, scorecard
 from janus_pore.show.loops import Driven
 
 PROFILE = in_reference_box(DEMO).model_copy(
@@ -346,6 +346,12 @@ def test_what_was_not_run_is_empty_and_says_so(tmp_path, monkeypatch):
     assert loops.steady(TINY.with_charge_set("mos2")).why == "not run in this profile"
     alone = loops.driven_if_run(TINY.with_system(pore="none").without_pore())
     assert alone.why == "not run in this profile"
+    lacking = results.left_out({name: one.why for name, one in sets.items()}, TINY)
+    assert lacking.startswith(
+        " Left out: mosse_symmetric (not run yet; make report PROFILE=tiny runs it); mosse_polar, "
+    )
+    assert lacking.endswith("mos2 (not run in this profile; make report PROFILE=reduced runs it).")
+    assert results.left_out({"mosse": own.why}, TINY) == ""
     assert set(loops.CHARGE_SETS) >= {
         c.values["charge_set"] for c in scorecard.claims() if "charge_set" in c.values
     }

@@ -193,3 +193,7 @@ def test_what_was_not_run_is_said(tmp_path, monkeypatch):
     assert pulses.pulsed_if_run(DEMO).why == "not run yet"
     no_control = DEMO.without_pore().without_pore()
     assert pulses.pulsed_if_run(no_control).why == "not run in this profile"
+    systems = {"with": pulses.Pulsed(DEMO, {"ppf": {}}), "without": NOTHING}
+    whys = pulses.lacking(systems, ["ppf", "ppd"])
+    assert list(whys.values()) == ["", "not run yet", "not run", "not run"]
+    assert list(whys)[3] == "depression (PPD), without"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import html
 import io
+import itertools
 import textwrap
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -957,7 +958,17 @@ def _sweeps(ax: Axes, curves: Mapping[str, Curve]) -> None:
 
 def _legend_above(figure: Figure, ax: Axes) -> None:
     handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(handles))
+    entry_in = 0.45 + 0.06 * max(map(len, labels))
+    columns = min(len(handles), max(1, int(figure.get_figwidth() / entry_in)))
+    figure.legend(handles, labels, loc="outside upper right", ncols=columns)
+
+
+def _lowest(axes: NDArray[Any]) -> list[Axes]:
+    """The lowest visible panel of each column, with the numbers of its axis."""
+    lowest = [[ax for ax in column if ax.get_visible()][-1] for column in axes.T]
+    for ax in lowest:
+        ax.tick_params(labelbottom=True)
+    return lowest
 
 
 def _published(ax: Axes, fields: Sequence[float]) -> None:
@@ -968,7 +979,7 @@ def _published(ax: Axes, fields: Sequence[float]) -> None:
 
 
 Loops = Mapping[str, Mapping[str, Curve]]
-"""Title of a panel to sweep direction to curve; without a curve it was not run."""
+"""Title of a panel to sweep direction to curve; one without a curve is left out."""
 
 
 @styled
@@ -978,7 +989,6 @@ def loops(
     length_x_nm: float,
     share_y: Literal["col", "all"] = "all",
     published_V_per_nm: Sequence[float] = (),
-    absent: str = "not run",
     note: str = "",
 ) -> Figure:
     """Figs. 1B, 1C and 4: current against field, forward and reverse, in rows of panels.
@@ -986,39 +996,36 @@ def loops(
     Parameters
     ----------
     rows
-        Panels of each row, all rows of one length; curves hold the field in V/nm (x) and the
-        current in nA (value).
+        Panels of each row; curves hold the field in V/nm (x) and the current in nA (value).
     length_x_nm
         Box length that belongs to the fields, for the voltage axis.
     share_y
         Panels with a common scale: those of a column, or all.
     published_V_per_nm
         Thresholds stated in the paper, marked.
-    absent
-        Said in the panels of what was not run.
     note
         What the figure rests on.
     """
-    columns = len(rows[0])
-    figure = _figure(DOUBLE_IN, 0.6 + 2.3 * len(rows))
-    axes = figure.subplots(len(rows), columns, sharex=True, sharey=share_y, squeeze=False)
-    drawn = None
-    for k, (line, row) in enumerate(zip(axes, rows, strict=True)):
-        for ax, (title, curves) in zip(line, row.items(), strict=True):
+    found = [{title: curves for title, curves in row.items() if curves} for row in rows]
+    found = [row for row in found if row]
+    if not found:
+        return _nothing("not run", note)
+    columns = max(map(len, found))
+    figure = _figure(DOUBLE_IN if columns > 1 else SINGLE_IN, 0.6 + 2.3 * len(found))
+    axes = figure.subplots(len(found), columns, sharex=True, sharey=share_y, squeeze=False)
+    for k, (line, row) in enumerate(zip(axes, found, strict=True)):
+        for ax, (title, curves) in zip(line, row.items(), strict=False):
             ax.set_title(title)
-            if curves:
-                _sweeps(ax, curves)
-                _published(ax, published_V_per_nm)
-                drawn = drawn or ax
-            else:
-                ax.text(0.5, 0.5, absent, ha="center", transform=ax.transAxes, color=GREY)
+            _sweeps(ax, curves)
+            _published(ax, published_V_per_nm)
             if k == 0:
                 _voltage_axis(ax, length_x_nm)
+        for ax in line[len(row) :]:
+            ax.set_visible(False)
         line[0].set_ylabel("current I (nA)")
-    for ax in axes[-1]:
+    for ax in _lowest(axes):
         ax.set_xlabel(E_LABEL)
-    if drawn is not None:
-        _legend_above(figure, drawn)
+    _legend_above(figure, axes[0, 0])
     _note(figure, note)
     return figure
 
@@ -1037,7 +1044,6 @@ def transport_and_charging(
     field_V_per_nm: Curve,
     shares: Mapping[str, Curve],
     *,
-    absent: str = "not run",
     note: str = "",
 ) -> Figure:
     """The whole-box current over a cycle, split into what passes the pore and what charges.
@@ -1045,16 +1051,16 @@ def transport_and_charging(
     Parameters
     ----------
     panels
-        Title to the keys of :data:`CARRIER_LOOK` to current (nA) against time (ps).
+        Title to the keys of :data:`CARRIER_LOOK` to current (nA) against time (ps); one
+        without a curve is left out.
     field_V_per_nm
         Field against time over the cycle.
     shares
         Name to one point each: share in the whole-box current at the drive's frequency.
-    absent
-        Said in the panels of what was not run.
     note
         What the figure rests on.
     """
+    panels = {title: curves for title, curves in panels.items() if curves}
     figure = _figure(DOUBLE_IN, 3.7)
     grid = figure.add_gridspec(
         2, len(panels) + 1, height_ratios=[1, 3], width_ratios=[*(1.0 for _ in panels), 0.9]
@@ -1073,8 +1079,6 @@ def transport_and_charging(
             if name in curves:
                 _draw(lower, curves[name], **look)
                 drawn = lower
-        if not curves:
-            lower.text(0.5, 0.5, absent, ha="center", transform=lower.transAxes, color=GREY)
         lower.set_xlabel("time in the cycle (ps)")
         if k == 0:
             upper.set_ylabel("E (V/nm)")
@@ -1116,7 +1120,6 @@ def steady_state(
     rows: Sequence[Mapping[str, tuple[Mapping[str, Curve], Curve | None]]],
     *,
     length_x_nm: float,
-    absent: str = "not run",
     note: str = "",
 ) -> Figure:
     """Steady-state current at constant fields on top of the sweep.
@@ -1124,10 +1127,14 @@ def steady_state(
     Parameters
     ----------
     rows
-        Panels of each row: title to the sweep's curves by direction and the steady current.
-    length_x_nm, absent, note
+        Panels of each row: title to the sweep's curves by direction and the steady current;
+        a row without a steady current is left out.
+    length_x_nm, note
         As for :func:`loops`.
     """
+    rows = [row for row in rows if any(constant is not None for _, constant in row.values())]
+    if not rows:
+        return _nothing("not run", note)
     columns = len(rows[0])
     figure = _figure(DOUBLE_IN, 0.7 + 2.3 * len(rows))
     axes = figure.subplots(len(rows), columns, sharex=True, sharey="col", squeeze=False)
@@ -1141,13 +1148,6 @@ def steady_state(
                     ax, _within(ax, constant) if curves else constant, color=BLACK, marker="D",
                     ls="", label="constant field", zorder=4,
                 )  # fmt: skip
-            elif curves:
-                ax.text(
-                    0.98, 0.03, "constant fields not run", ha="right", transform=ax.transAxes,
-                    fontsize=6.5, color=GREY,
-                )  # fmt: skip
-            else:
-                ax.text(0.5, 0.5, absent, ha="center", transform=ax.transAxes, color=GREY)
             if k == 0:
                 _voltage_axis(ax, length_x_nm)
             found = zip(*ax.get_legend_handles_labels(), strict=True)
@@ -1187,12 +1187,17 @@ def by_charge_set(
     measures
         Label, with its unit, to charge set to one point.
     charge_sets
-        Charge set to its name for the reader, from top to bottom.
+        Charge set to its name for the reader, from top to bottom; one that has no point
+        anywhere is left out.
     published
         Label to charge set to the paper's value, marked.
     note
         What the figure rests on.
     """
+    ran = set().union(*measures.values())
+    charge_sets = {name: title for name, title in charge_sets.items() if name in ran}
+    if not charge_sets:
+        return _nothing("not run", note)
     figure = _figure(DOUBLE_IN, 0.9 + 0.32 * len(charge_sets))
     axes = figure.subplots(1, len(measures), sharey=True)
     for ax, (label, points) in zip(axes, measures.items(), strict=True):
@@ -1203,13 +1208,12 @@ def by_charge_set(
                     [stated], [-height], marker="|", ms=14, mew=1.6, color=VERMILLION, ls="",
                     label="published",
                 )  # fmt: skip
-            point = points.get(name)
-            if point is None or not np.isfinite(point.value).all():
-                text = "not run" if point is None else "none found"
-                ax.text(0.5, -height, text, transform=ax.get_yaxis_transform(), ha="center",
-                        va="center", fontsize=6.5, color=GREY)  # fmt: skip
-            else:
+            point = points.get(name, Curve.bare([0.0], [np.nan]))
+            if np.isfinite(point.value).all():
                 _shares_point(ax, -float(height), point)
+            else:
+                ax.text(0.5, -height, "none found", transform=ax.get_yaxis_transform(),
+                        ha="center", va="center", fontsize=6.5, color=GREY)  # fmt: skip
         ax.axvline(0, color="#BBBBBB", lw=0.6, zorder=0)
         ax.set_title(label, fontsize=7.5)
         ax.margins(x=0.15)
@@ -1696,12 +1700,15 @@ def relaxation_form(
     ----------
     panels
         Sweep direction to field (V/nm) to curve: (σθ − final)/(initial − final) of the fit,
-        against t/τ; only identifiable fits.
+        against t/τ; only identifiable fits. A direction without any is left out.
     stretch
         Sweep direction to the exponent β in words.
     note
         What the figure rests on.
     """
+    panels = {direction: steps for direction, steps in panels.items() if steps}
+    if not panels:
+        return _nothing("no relaxation with an identifiable time", note)
     figure = _figure(DOUBLE_IN, 3.0)
     axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
     markers = "osD^vP*X"
@@ -1731,8 +1738,6 @@ def relaxation_form(
             0.98, 0.97, stretch.get(direction, ""),
             transform=ax.transAxes, ha="right", va="top", fontsize=7,
         )  # fmt: skip
-        if not steps:
-            ax.text(2.5, 0.6, "no identifiable relaxation", ha="center", fontsize=7)
     axes[0].set_ylabel("(σθ − A∞)/(A0 − A∞)")
     entries = {
         label: handle
@@ -1755,7 +1760,7 @@ PROTOCOL_NAME = {
 }
 ESTIMATOR_MARKER = {"box": "o", "pore": "s", "crossings": "^"}
 PoreOrNot = Mapping[str, Mapping[str, Curve]]
-"""Protocol to estimator of the current to curve; a protocol that was not run is left out."""
+"""Protocol to estimator of the current to curve."""
 
 
 def _by_estimator(figure: Figure, ax: Axes, curves: Mapping[str, Curve]) -> None:
@@ -1812,33 +1817,45 @@ def _stated(ax: Axes, levels: Mapping[str, float]) -> None:
         )
 
 
-def _ratio_panels(
+def _ratios(
     rows: Mapping[str, PoreOrNot],
-    protocols: Sequence[str],
     levels: Mapping[str, Mapping[str, float]],
-    absent: str,
-) -> tuple[Figure, NDArray[Any]]:
-    """Axes (rows, protocols) of current ratios, with limits, levels and titles."""
-    figure = _figure(DOUBLE_IN, 0.7 + 2.1 * len(rows))
-    axes = figure.subplots(len(rows), len(protocols), sharex="col", squeeze=False)
-    for line, (title, found) in zip(axes, rows.items(), strict=True):
-        for ax, protocol in zip(line, protocols, strict=True):
-            ax.set_title(f"{PROTOCOL_NAME[protocol]}, {title}")
-            ax.axhline(1, color="#BBBBBB", lw=0.6, zorder=0)
-            curves = found.get(protocol, {})
-            _by_estimator(figure, ax, curves)
-            _stated(ax, levels[protocol])
-            _ratio_limits(ax, list(curves.values()), list(levels[protocol].values()))
-            if not curves:
-                ax.text(0.5, 0.5, absent, ha="center", transform=ax.transAxes, color=GREY)
-    for k, protocol in enumerate(protocols):
+    xlabel: str,
+    ylabel: str,
+    *,
+    fits: Mapping[str, Mapping[str, Mapping[str, ExponentialFit]]] | None = None,
+    note: str,
+) -> Figure:
+    """Current ratios, a row for each system and a column for each protocol that was run."""
+    run = [(title, protocol) for title in rows for protocol in levels if rows[title].get(protocol)]
+    if not run:
+        return _nothing("not run", note)
+    titles = [title for title in rows if any(title == ran for ran, _ in run)]
+    protocols = [protocol for protocol in levels if any(protocol == ran for _, ran in run)]
+    figure = _figure(DOUBLE_IN if len(protocols) > 1 else SINGLE_IN, 0.7 + 2.1 * len(titles))
+    axes = figure.subplots(len(titles), len(protocols), sharex="col", squeeze=False)
+    for ax, (title, protocol) in zip(axes.flat, itertools.product(titles, protocols), strict=True):
+        if (title, protocol) not in run:
+            ax.set_visible(False)
+            continue
+        curves, stated = rows[title][protocol], levels[protocol]
+        ax.set(title=f"{PROTOCOL_NAME[protocol]}, {title}", ylabel=ylabel)
+        ax.axhline(1, color="#BBBBBB", lw=0.6, zorder=0)
+        _by_estimator(figure, ax, curves)
+        _stated(ax, stated)
+        _ratio_limits(ax, list(curves.values()), list(stated.values()))
+        for estimator, fit in (fits or {}).get(title, {}).get(protocol, {}).items():
+            if fit.identifiable:
+                delays = curves[estimator].x
+                grid = np.linspace(delays.min(), delays.max(), 200)
+                ax.plot(grid, fit.curve(grid), color=ESTIMATOR_COLOUR[estimator], lw=1)
+    for ax, protocol in zip(_lowest(axes), protocols, strict=True):
+        # what is moved aside does not count for the automatic limits
         x = [c.x for found in rows.values() for c in found.get(protocol, {}).values()]
-        if x:  # what is moved aside does not count for the automatic limits
-            axes[0, k].set_xlim(0, 1.06 * float(np.concatenate(x).max()))
-    shown = next((ax for ax in axes.flat if ax.get_legend_handles_labels()[0]), None)
-    if shown is not None:
-        _legend_above(figure, shown)
-    return figure, axes
+        ax.set(xlim=(0, 1.06 * float(np.concatenate(x).max())), xlabel=xlabel)
+    _legend_above(figure, next(ax for ax in axes.flat if ax.get_visible()))
+    _note(figure, note)
+    return figure
 
 
 @styled
@@ -1847,7 +1864,6 @@ def pulse_pairs(
     published: Mapping[str, Mapping[str, float]],
     fits: Mapping[str, Mapping[str, Mapping[str, ExponentialFit]]],
     *,
-    absent: str = "not run",
     note: str = "",
 ) -> Figure:
     """Fig. 5A: ratio of the second pulse's current to the first's against the delay.
@@ -1856,13 +1872,11 @@ def pulse_pairs(
     ----------
     rows
         Title (with the pore, without) to protocol (``ppf``, ``ppd``) to estimator to curve
-        (x: delay in ps, value: I1/I0).
+        (x: delay in ps, value: I1/I0); what was not run is left out.
     published
         Protocol to ``ratio_first`` and ``ratio_last``, drawn as levels.
     fits
         Title to protocol to estimator to exponential fit; those that fix the time are drawn.
-    absent
-        Said in the panels of what was not run.
     note
         What the figure rests on.
     """
@@ -1870,28 +1884,12 @@ def pulse_pairs(
         protocol: {n: stated[f"ratio_{n}"] for n in ("first", "last")}
         for protocol, stated in published.items()
     }
-    figure, axes = _ratio_panels(rows, list(published), levels, absent)
-    for line, (title, found) in zip(axes, rows.items(), strict=True):
-        for ax, protocol in zip(line, published, strict=True):
-            for estimator, fit in fits.get(title, {}).get(protocol, {}).items():
-                if fit.identifiable:
-                    delays = found[protocol][estimator].x
-                    grid = np.linspace(delays.min(), delays.max(), 200)
-                    ax.plot(grid, fit.curve(grid), color=ESTIMATOR_COLOUR[estimator], lw=1)
-        line[0].set_ylabel("I1 / I0")
-    for ax in axes[-1]:
-        ax.set_xlabel("delay Δt (ps)")
-    _note(figure, note)
-    return figure
+    return _ratios(rows, levels, "delay Δt (ps)", "I1 / I0", fits=fits, note=note)
 
 
 @styled
 def pulse_trains(
-    rows: Mapping[str, PoreOrNot],
-    published: Mapping[str, float],
-    *,
-    absent: str = "not run",
-    note: str = "",
+    rows: Mapping[str, PoreOrNot], published: Mapping[str, float], *, note: str = ""
 ) -> Figure:
     """Fig. 5B: current of each pulse of a train over that of the first.
 
@@ -1899,22 +1897,16 @@ def pulse_trains(
     ----------
     rows
         Title (with the pore, without) to protocol (``stf``, ``std``) to estimator to curve
-        (x: the pulse's number, value: In/I0).
+        (x: the pulse's number, value: In/I0); what was not run is left out.
     published
         Protocol to the level that the paper gives for the last of ten pulses.
-    absent
-        Said in the panels of what was not run.
     note
         What the figure rests on.
     """
     levels = {protocol: {"": level} for protocol, level in published.items()}
-    figure, axes = _ratio_panels(rows, list(published), levels, absent)
-    for line in axes:
-        line[0].set_ylabel("In / I0")
-    for ax in axes[-1]:
-        ax.set_xlabel("number of the pulse")
+    figure = _ratios(rows, levels, "number of the pulse", "In / I0", note=note)
+    for ax in figure.axes:
         ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-    _note(figure, note)
     return figure
 
 
@@ -2212,30 +2204,29 @@ def circuit_trace(
     note
         What the figure rests on.
     """
-    figure = _figure(DOUBLE_IN, 3.1)
-    grid = figure.add_gridspec(2, 2, width_ratios=[1, 1.7])
+    figure = _figure(DOUBLE_IN if trace else SINGLE_IN, 3.1)
+    grid = figure.add_gridspec(2, 2 if trace else 1, width_ratios=[1, 1.7] if trace else None)
     steady = figure.add_subplot(grid[:, 0])
     _zero(steady)
     if falling_V is not None:
         steady.axvspan(*falling_V, color="#EEEEEE", lw=0, zorder=-1)
     steady.plot(voltage_V, steady_nA, color=BLACK, ls="--", label="steady")
-    steady.set(xlabel="voltage V (V)", ylabel="current I (nA)", title="element")
-    upper = figure.add_subplot(grid[0, 1])
-    lower = figure.add_subplot(grid[1, 1], sharex=upper)
-    if trace is None:
-        upper.text(0.5, 0.5, "no circuit spikes", ha="center", transform=upper.transAxes)
-    else:
+    title = "element" if trace else "element; no circuit spikes"
+    steady.set(xlabel="voltage V (V)", ylabel="current I (nA)", title=title)
+    if trace:
         steady.plot(
             trace.voltage_V, trace.current_nA, color=VERMILLION, lw=0.9, label="in the circuit"
         )
+        upper = figure.add_subplot(grid[0, 1])
+        lower = figure.add_subplot(grid[1, 1], sharex=upper)
         upper.plot(trace.time_ps, trace.voltage_V, color=VERMILLION)
-        lower.plot(trace.time_ps, trace.order, color=BLUE)
         upper.set_title(textwrap.fill(trace.words, 62), fontsize=7)
-    upper.tick_params(labelbottom=False)
-    upper.set_ylabel("V (V)")
-    lower.set(xlabel="time (ps)", ylabel="order x")
+        upper.tick_params(labelbottom=False)
+        upper.set_ylabel("V (V)")
+        lower.plot(trace.time_ps, trace.order, color=BLUE)
+        lower.set(xlabel="time (ps)", ylabel="order x")
     steady.legend(loc="lower right", fontsize=6.5)
-    figure.suptitle(label, fontsize=8.5, x=0.01, ha="left")
+    figure.suptitle(textwrap.fill(label, 90 if trace else 45), fontsize=8.5, x=0.01, ha="left")
     _note(figure, note)
     return figure
 

@@ -19,7 +19,7 @@ from ..measure.statistics import FEWEST_UNITS, Estimate, band, draw_sums, estima
 from ..spec import SWEEP, Constant, Profile, Sine
 from . import scorecard
 from .figures import ESTIMATOR_NAME, SPECIES_NAME, Curve, FloatArray
-from .results import NOTHING, both_polarities, opened, replicas_of
+from .results import NOT_IN_PROFILE, NOTHING, both_polarities, opened, replicas_of
 
 ONSET_TOLERANCE_V_PER_NM = 0.2
 """How far an onset may lie from the published one, which was read off a curve."""
@@ -176,7 +176,7 @@ def of_charge_sets(one: Driven, *, window_ps: float | None = None) -> dict[str, 
             continue
         out[name] = driven_if_run(own.with_charge_set(name), window_ps=window_ps)
         if not out[name].loops and name not in own.charge_sets:
-            out[name] = out[name]._replace(why="not run in this profile")
+            out[name] = out[name]._replace(why=NOT_IN_PROFILE)
     return out
 
 
@@ -423,6 +423,11 @@ class Steady(NamedTuple):
     run: str = ""
     discard_ps: float = 0.0
     why: str = ""
+
+    @property
+    def basis(self) -> str:
+        """What the currents rest on, or why there are none."""
+        return self.why or f"{self.run}, the first {self.discard_ps:g} ps left out"
 
 
 def steady(profile: Profile, *, discard_ps: float | None = None) -> Steady:

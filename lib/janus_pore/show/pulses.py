@@ -77,6 +77,17 @@ def pulsed_if_run(profile: Profile) -> Pulsed:
     return Pulsed(profile, found, "" if found else opened(profile, PAIRS[0]).why)
 
 
+def lacking(systems: Mapping[str, Pulsed], protocols: Sequence[str]) -> dict[str, str]:
+    """Panel of Fig. 5 to why it was not run; empty where it was."""
+    return {
+        f"{PROTOCOL_NAME[p]}, {title}": ""
+        if p in one.data
+        else one.why or opened(one.profile, p).why
+        for title, one in systems.items()
+        for p in protocols
+    }
+
+
 def _opened(profile: Profile, protocols: Sequence[str]) -> dict[str, dict[str, xr.Dataset]]:
     every = {p: opened(profile, p).data for p in protocols}
     return {p: dict(data) for p, data in every.items() if data}

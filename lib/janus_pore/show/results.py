@@ -209,7 +209,27 @@ def replicas_of(data: xr.Dataset, protocol: str) -> str:
     return f"{protocol}, {many}"
 
 
+NOT_IN_PROFILE = "not run in this profile"
 _ABSENT = {"live": "not run yet", "campaign": "not among the shipped results"}
+
+
+def left_out(whys: Mapping[str, str], profile: Profile) -> str:
+    """What a figure lacks, why, and the command that runs it, to follow a caption.
+
+    Parameters
+    ----------
+    whys
+        What a panel would have shown to why it was not run; empty where it was.
+    profile
+        The system's profile. No command makes the further systems of a variant.
+    """
+    parts = []
+    for why in dict.fromkeys(filter(None, whys.values())):
+        names = ", ".join(name for name, reason in whys.items() if reason == why)
+        larger = "reduced" if why == NOT_IN_PROFILE else profile.name
+        command = "" if profile.variant else f"; make report PROFILE={larger} runs it"
+        parts.append(f"{names} ({why}{command})")
+    return f" Left out: {'; '.join(parts)}." if parts else ""
 
 
 class Opened(NamedTuple):
@@ -225,7 +245,7 @@ def opened(profile: Profile, protocol: str) -> Opened:
     Use :func:`janus_pore.measure.series.open_protocol` for what must be there.
     """
     if protocol not in profile.protocols:
-        return Opened({}, "not run in this profile")
+        return Opened({}, NOT_IN_PROFILE)
     try:
         return Opened(series.open_protocol(profile, protocol), "")
     except MissingInputError:
