@@ -15,8 +15,8 @@ NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" GMX="$$(cat $(VENV)/gmx-path 2>/dev/null)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup venv gromacs browser report plan sweep bench faults test lint format lock licences \
-	clean
+.PHONY: help setup venv gromacs browser report plan sweep bench faults newcomer test lint format lock \
+	licences clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ faults: setup ## kills, damage, full disks on purpose; are the results the same?
 	@$(RUN) python bench/faults.py
 	@$(RUN) python bench/haul.py
 	@$(RUN) python bench/haul.py --ns
+
+newcomer: setup ## how long everything takes from a clean clone to the report, by stage
+	@$(RUN) python bench/newcomer.py
 
 lint: venv ## style, types, stripped notebooks
 	@$(RUN) ruff check --quiet .

@@ -21,7 +21,7 @@ KEPT = HERE / "results"
 BUSY = 10.0
 """Percent of the processors in use between two measurements that make times unreliable."""
 
-CLOCKED = ("throughput", "ensembles", "analysis", "overhead")
+CLOCKED = ("throughput", "ensembles", "analysis", "overhead", "newcomer")
 """Parts measured by the clock, which depend on a quiet machine."""
 
 
@@ -68,8 +68,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def page() -> str:
     """All that is kept, as Markdown."""
     parts = [
-        "# Results\n\nWritten by `make bench` and `make faults`. Each ratio is of two "
-        "measurements of one run, in turns; numbers of different sections may come from "
+        "# Results\n\nWritten by `make bench`, `make faults` and `make newcomer`. Each ratio is "
+        "of two measurements of one run, in turns; numbers of different sections may come from "
         "different days and machines."
     ]
     for name, show in SECTIONS.items():
@@ -149,6 +149,16 @@ def _disk(data: Mapping[str, Any]) -> str:
     return f"## Disk in use during a long run\n\n{about}\n\n{sizes}"
 
 
+def _newcomer(data: Mapping[str, Any]) -> str:
+    took = data["stages_s"] | {"together": sum(data["stages_s"].values())}
+    rows = [(name, f"{round(s) // 60}:{round(s) % 60:02d}") for name, s in took.items()]
+    about = (
+        "From a clone, without GROMACS or any package in a cache, to the end of `make report`, "
+        f"profile `{data['profile']}`."
+    )
+    return f"## A newcomer's way\n\n{about}\n\n{table(('stage', 'min:s'), rows)}"
+
+
 SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     **dict.fromkeys(
         ("throughput", "accuracy", "ensembles", "analysis", "overhead", "tree"), _measured
@@ -157,4 +167,5 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "faults": _faults("Faults of every kind"),
     "haul": _haul,
     "disk": _disk,
+    "newcomer": _newcomer,
 }
