@@ -3,15 +3,20 @@
 import numpy as np
 import pytest
 
+from janus_pore import paths
 from janus_pore.errors import MeasureError
 from janus_pore.measure.barrier import (
     KJ_PER_MOL_PER_E_V,
     barrier,
+    conductance,
+    conductance_of,
     implied_distance_nm,
     mean_force,
     pmf,
     pmf_band,
+    pmf_between,
 )
+from janus_pore.spec import read_yaml
 
 CHARGE, FIELD = -1.0, 0.4
 APPLIED = CHARGE * FIELD * KJ_PER_MOL_PER_E_V
@@ -182,3 +187,98 @@ def test_distance_implied_by_the_published_table(field: float, row: tuple) -> No
 def test_distance_needs_a_field() -> None:
     with pytest.raises(MeasureError, match="must not be zero"):
         implied_distance_nm(1.0, [0.5], charge_e=-1, field_V_per_nm=0.0)
+
+
+# --- conductance ------------------------------------------------------------------------
+
+RT = 8.314462618e-3 * 300.0
+OPEN = {"area_nm2": 0.8, "diffusion_nm2_per_ps": 2e-3, "concentration_per_nm3": 0.6,
+        "temperature_K": 300.0}  # fmt: skip
+
+
+def resistance_nm(G_nS: float) -> float:
+    """Length of a flat pore with this conductance, in SI units throughout."""
+    e, k = 1.602176634e-19, 1.380649e-23
+    D, c, A = 2e-3 * 1e-6, 0.6e27, 0.8e-18
+    return e**2 * D * c * A / (k * 300.0) / (G_nS * 1e-9) / 1e-9
+
+
+@pytest.mark.parametrize(
+    ("w", "expected_nm"),
+    [
+        (lambda x: 0 * x, 1.2),
+        (lambda x: np.where(np.abs(x) < 0.2, 10.0, 0.0), 0.8 + 0.4 * np.exp(10.0 / RT)),
+        (lambda x: np.where(np.abs(x) < 0.2, -10.0, 0.0), 0.8 + 0.4 * np.exp(-10.0 / RT)),
+        (lambda x: 15.0 * (x + 0.6), RT / 15.0 * np.expm1(15.0 * 1.2 / RT)),
+    ],
+    ids=["flat", "barrier", "well", "slope"],
+)
+def test_conductance_of_known_potentials(w, expected_nm) -> None:
+    x = np.linspace(-0.6, 0.6, 24001)
+    assert resistance_nm(float(conductance(x, w(x), **OPEN))) == pytest.approx(
+        expected_nm, rel=1e-3
+    )
+    two = conductance(x, np.stack([w(x), w(x) + RT * np.log(2)]), **OPEN)
+    assert two[0] == pytest.approx(2 * two[1])
+
+
+@pytest.mark.parametrize(("ion", "molar_S_cm2"), [("K", 73.48), ("Cl", 76.31)])
+def test_a_flat_pore_conducts_as_its_solution(ion: str, molar_S_cm2: float) -> None:
+    """Limiting molar conductivities of the ions, from measured conductances."""
+    diffusion = read_yaml(paths.data_dir() / "reference" / "ions.yaml", "ions")["diffusion"]
+    found = conductance(
+        [0.0, 2.0], [0.0, 0.0], area_nm2=0.5, concentration_per_nm3=0.602214076,
+        diffusion_nm2_per_ps=diffusion["nm2_per_ps"][ion], temperature_K=298.15,
+    )  # fmt: skip
+    per_m = molar_S_cm2 * 1e-4 * 1000.0  # 1 M is 1000 mol/m3
+    assert float(found) == pytest.approx(per_m * 0.5e-18 / 2.0e-9 * 1e9, rel=1e-3)
+
+
+def test_conductance_by_sampled_forces_comes_with_an_interval_that_holds_it() -> None:
+    x = np.linspace(-0.59, 0.59, 2001)
+    energy = water_energy(x) + membrane_energy(x)
+    true = float(conductance(x, energy - energy[[0, -1]].mean(), **OPEN))
+    widths = []
+    for noise in (20.0, 200.0):
+        held = [
+            conductance_of(at_rest(seed, noise), **OPEN) for seed in range(12)
+        ]  # fmt: skip
+        assert sum(one.low < true < one.high for one in held) >= 9
+        assert all(one.enough and one.low > 0 for one in held)
+        widths.append(np.mean([np.log(one.high / one.low) for one in held]))
+    assert widths[1] > 2 * widths[0]
+
+
+def at_rest(seed: int, noise: float):
+    """Windows without parts at no field: the whole force, five blocks of each."""
+    rng = np.random.default_rng(seed)
+    x, blocks = (
+        a.ravel() for a in np.meshgrid(np.linspace(-0.59, 0.59, 60), np.repeat(range(5), 40))
+    )
+    total = water_force(x) + membrane_force(x) + rng.normal(0, noise, len(x))
+    return mean_force(x, total, {}, np.linspace(-0.6, 0.6, 61), units=blocks, resamples=300)
+
+
+def test_the_ends_of_a_potential_between_reservoirs_are_level() -> None:
+    profile = at_rest(1, 20.0)
+    x, w = pmf_between(profile)
+    assert w[:, [0, -1]].mean(axis=1) == pytest.approx(0, abs=1e-9)
+    truth = water_energy(x) + membrane_energy(x)
+    assert w[0] == pytest.approx(truth - truth[[0, -1]].mean(), abs=0.5)
+    assert profile.parts == ()
+    assert profile.force_kJ_per_mol_nm.value.shape == (0, 60)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"x_nm": [0.0, 0.0]}, "ascend"),
+        ({"x_nm": [0.0]}, "two positions"),
+        ({"area_nm2": 0.0}, "area_nm2 = 0 is not allowed"),
+        ({"concentration_per_nm3": -1.0}, "concentration_per_nm3 = -1 is not"),
+        ({"temperature_K": np.inf}, "temperature_K = inf"),
+    ],
+)
+def test_conductance_of_nonsense_is_refused(changes, said) -> None:
+    with pytest.raises(MeasureError, match=said):
+        conductance(**{"x_nm": [0.0, 1.0], "w_kJ_per_mol": [0.0, 0.0], **OPEN, **changes})

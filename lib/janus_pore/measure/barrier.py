@@ -1,4 +1,4 @@
-"""Translocation barriers from mean forces, and their parts.
+"""Translocation barriers from mean forces, their parts, and the conductance they leave.
 
 A barrier is Δω = -∫⟨F(x)⟩dx from the position r1 of the energy's minimum to that, r2, of
 its maximum. With forces resolved by source, the same integral over each part, at the same
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MeasureError
+from .current import NANOAMPERE_PER_E_PER_PS
 from .statistics import RESAMPLES, Band, Estimate, band, draw_sums, estimate
 
 FloatArray = npt.NDArray[np.float64]
@@ -21,6 +22,7 @@ FloatArray = npt.NDArray[np.float64]
 KJ_PER_MOL_PER_E_V = 96.48533212
 """One elementary charge times one volt, per mole: kJ/mol (CODATA 2018). Times a field in
 V/nm it is a force in kJ/mol/nm."""
+GAS_CONSTANT_KJ_PER_MOL_K = 8.314462618e-3
 ROUNDING_KJ_PER_MOL = 1e-6
 """Parts that add up to better than this add up exactly."""
 POINTS_PER_BIN = 10
@@ -185,6 +187,103 @@ def pmf_band(profile: MeanForce) -> Band:
     return Band(result.value, low, high, result.n_independent, result.method)
 
 
+def pmf_between(profile: MeanForce) -> tuple[FloatArray, FloatArray]:
+    """Potential of mean force of the total force, zero on average of its two ends.
+
+    Returns
+    -------
+    x_nm : (points,)
+        The positions of the mean force, and :data:`POINTS_PER_BIN` - 1 between each two.
+    draws : (resamples + 1, points) kJ/mol
+    """
+    x, forces = _refined(profile.x_nm, profile.draws[:, -1])
+    energies = pmf(x, forces)
+    return x, energies - energies[:, [0, -1]].mean(axis=1, keepdims=True)
+
+
+def conductance(
+    x_nm: npt.ArrayLike,
+    w_kJ_per_mol: npt.ArrayLike,
+    *,
+    area_nm2: float,
+    diffusion_nm2_per_ps: float,
+    concentration_per_nm3: float,
+    temperature_K: float,
+    charge_e: float = 1.0,
+) -> FloatArray:
+    r"""Conductance at small voltage of a pore to one kind of ion.
+
+    Parameters
+    ----------
+    x_nm : (points,)
+        Ascending, so close that exp(w/RT) is nearly straight between them.
+    w_kJ_per_mol : (..., points)
+        Potential of mean force along the pore, zero where the ion has the concentration given.
+    area_nm2
+        Cross-section that is open to the ion there.
+    diffusion_nm2_per_ps
+        Diffusion coefficient, the same all along.
+    concentration_per_nm3
+        Of the ion in the reservoirs.
+    temperature_K
+        Temperature.
+    charge_e
+        Charge q of the ion.
+
+    Returns
+    -------
+    (...,) nS
+
+    Raises
+    ------
+    MeasureError
+        If positions do not ascend, or a number that must be positive is not.
+
+    Notes
+    -----
+    The Nernst-Planck equation in one dimension, to first order of the voltage, where it is
+    exact for any w and however the voltage falls along x:
+
+    .. math:: G = \frac{q^2 D c A}{k_B T} \left[ \int e^{w(x)/k_B T} \, dx \right]^{-1}
+
+    (Hille, Ion Channels of Excitable Membranes, 3rd ed. (2001); Roux et al., Q. Rev. Biophys.
+    37, 15 (2004)). Ions pass one by one: what others do counts only as far as it is in w.
+    The resistance of the reservoirs beyond the ends of the profile is left out.
+    """
+    x, w = np.asarray(x_nm, dtype=float), np.asarray(w_kJ_per_mol, dtype=float)
+    if len(x) < 2 or (np.diff(x) <= 0).any():
+        raise MeasureError("x_nm must hold two positions or more and ascend; sort the windows")
+    for name, value in {
+        "area_nm2": area_nm2,
+        "diffusion_nm2_per_ps": diffusion_nm2_per_ps,
+        "concentration_per_nm3": concentration_per_nm3,
+        "temperature_K": temperature_K,
+    }.items():
+        if not 0 < value < np.inf:
+            raise MeasureError(f"{name} = {value:g} is not allowed; give a positive number")
+    rt = GAS_CONSTANT_KJ_PER_MOL_K * temperature_K
+    # the length of a flat pore of the same resistance
+    length_nm = np.trapezoid(np.exp(w / rt), x, axis=-1)
+    passing_per_ps = diffusion_nm2_per_ps * concentration_per_nm3 * area_nm2 / length_nm
+    per_volt = charge_e**2 * KJ_PER_MOL_PER_E_V / rt
+    return np.asarray(NANOAMPERE_PER_E_PER_PS * per_volt * passing_per_ps)
+
+
+def conductance_of(profile: MeanForce, **conditions: float) -> Estimate:
+    """:func:`conductance` by the mean force on an ion, nS.
+
+    Parameters
+    ----------
+    profile
+        Mean forces at no field. Both ends count as reservoir: w is zero on their average.
+    **conditions
+        What :func:`conductance` takes after w.
+    """
+    found = conductance(*pmf_between(profile), **conditions)
+    units, method = profile.total.n_independent, profile.total.method
+    return estimate(found, units, method, positive=True)
+
+
 def barrier(
     profile: MeanForce,
     *,
@@ -232,14 +331,8 @@ def barrier(
             f"{int(use.sum())} positions of the profile lie within {within_nm} nm and two are "
             "needed; widen the limits"
         )
-    # Forces are taken as linear between bins, so that the extremes, where the force is
-    # zero, may lie between them.
-    coarse = x[use]
-    x = np.linspace(coarse[0], coarse[-1], POINTS_PER_BIN * (len(coarse) - 1) + 1)
-    right = np.clip(np.searchsorted(coarse, x), 1, len(coarse) - 1)
-    share_right = (x - coarse[right - 1]) / (coarse[right] - coarse[right - 1])
-    draws = profile.draws[..., use]
-    draws = draws[..., right - 1] * (1 - share_right) + draws[..., right] * share_right
+    # The extremes, where the force is zero, may lie between bins.
+    x, draws = _refined(x[use], profile.draws[..., use])
     energy = pmf(x, draws[:, -1])
     rows = np.arange(len(draws))
     first, last = _extremes(energy, towards)
@@ -303,6 +396,15 @@ def implied_distance_nm(
         raise MeasureError("the distance follows from the field's share: field and charge must "
                            "not be zero")  # fmt: skip
     return abs(total_kJ_per_mol - sum(parts_kJ_per_mol)) / work
+
+
+def _refined(x_nm: FloatArray, forces: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Positions (points,) from the first to the last, and forces (..., points) there, taken
+    as linear between bins."""
+    x = np.linspace(x_nm[0], x_nm[-1], POINTS_PER_BIN * (len(x_nm) - 1) + 1)
+    right = np.clip(np.searchsorted(x_nm, x), 1, len(x_nm) - 1)
+    share_right = (x - x_nm[right - 1]) / (x_nm[right] - x_nm[right - 1])
+    return x, forces[..., right - 1] * (1 - share_right) + forces[..., right] * share_right
 
 
 def _extremes(

@@ -21,14 +21,20 @@ from ..build.system import open_system
 from ..drive import ensemble, windows
 from ..drive.decompose import PARTS, FloatArray
 from ..errors import MeasureError, MissingInputError
+from ..measure.barrier import (
+    GAS_CONSTANT_KJ_PER_MOL_K,
+    Barrier,
+    MeanForce,
+    barrier,
+    mean_force,
+    pmf_band,
+)
 from ..measure.barrier import KJ_PER_MOL_PER_E_V as KJ
-from ..measure.barrier import Barrier, MeanForce, barrier, mean_force, pmf_band
 from ..measure.statistics import FEWEST_UNITS, Estimate
 from ..spec import Profile
 from . import scorecard
 from .figures import Climb, Curve, ForcePanel
 
-GAS_CONSTANT_KJ_PER_MOL_K = 8.314462618e-3
 BINS_OF_VISITS = 8
 NOT_RUN = Estimate(float("nan"), float("nan"), float("nan"), 0, "no windows at this field")
 
