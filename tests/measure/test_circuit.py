@@ -43,13 +43,13 @@ def test_fitzhugh_nagumo_thresholds():
     assert 1e3 / c.spiking(CUBIC, fitzhugh(0.5), 5.0).frequency_GHz == pytest.approx(39.5, abs=1.0)
 
     v = math.sqrt(1 - 0.8 / 12.5)  # where 1 - v² = R C/L
-    low, high = c.hopf_points(CUBIC, fitzhugh(0.0), 3.0)
-    assert [low[0], high[0]] == pytest.approx([-v, v], abs=1e-6)
-    bias = v + 0.8 * (v**3 / 3 - v)
-    assert [low[1], high[1]] == pytest.approx([-bias, bias], abs=1e-6)
-    assert (low[1] + 0.7) / 0.8 == pytest.approx(0.3313, abs=1e-4)
+    for at in (-v, v):  # the Hopf points: growth changes its sign there
+        rates = [c.growth_rate(CUBIC, fitzhugh(0.0), at * f) for f in (0.999, 1, 1.001)]
+        assert rates[0] > 0 > rates[2]
+        assert rates[1] == pytest.approx(0.0, abs=1e-6)
     omega = math.sqrt(1 / 12.5 - (0.8 / 12.5) ** 2)  # of the determinant, at trace zero
-    assert low[2] == pytest.approx(1e3 * omega / (2 * math.pi), rel=1e-3)
+    turning = np.linalg.eigvals(c.jacobian(CUBIC, fitzhugh(0.0), v, ordering=True)).imag
+    assert turning.max() == pytest.approx(omega, rel=1e-3)
 
 
 def test_groups_are_fitzhughs_for_the_cubic_and_invert():

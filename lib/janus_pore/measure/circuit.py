@@ -263,32 +263,6 @@ def growth_rate(element: Element, circuit: Circuit, voltage_V: float) -> float:
     )
 
 
-def hopf_points(
-    element: Element, circuit: Circuit, limit_V: float, points: int = 401
-) -> list[tuple[float, float, float]]:
-    """Where a pair of complex eigenvalues crosses into growth, along the bias.
-
-    Returns
-    -------
-    list of tuple
-        Voltage at rest (V), the bias that puts it there (V), and the frequency (GHz).
-        ``circuit.bias_V`` plays no part: every voltage is at rest for one bias.
-    """
-    V = np.linspace(-limit_V, limit_V, points)
-    rates = np.array([growth_rate(element, circuit, v) for v in V])
-    found = []
-    for i in np.flatnonzero(rates[1:] * rates[:-1] < 0):
-        v = float(brentq(lambda u: growth_rate(element, circuit, u), V[i], V[i + 1]))
-        values = np.concatenate(
-            [np.linalg.eigvals(jacobian(element, circuit, v, ordering=o)) for o in (True, False)]
-        )
-        turning = abs(float(values[np.argmax(values.real)].imag))
-        if turning > 0:
-            bias = v + circuit.resistance_GOhm * float(element.steady_nA(v))
-            found.append((v, bias, 1e3 * turning / (2 * math.pi)))
-    return found
-
-
 def simulate_circuit(
     element: Element,
     circuit: Circuit,

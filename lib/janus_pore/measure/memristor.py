@@ -38,7 +38,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -288,12 +288,6 @@ def order_from_angles(theta_deg: npt.ArrayLike) -> FloatArray:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def order_from_spread(sigma_theta_deg: npt.ArrayLike, mean_theta_deg: float = 0.0) -> FloatArray:
-    """Order of a wrapped normal distribution, cos μ exp(-σ²/2)."""
-    sigma = np.radians(np.asarray(sigma_theta_deg, dtype=float))
-    return np.asarray(math.cos(math.radians(mean_theta_deg)) * np.exp(-(sigma**2) / 2))
-
-
 def spread_from_order(order: npt.ArrayLike) -> FloatArray:
     """σθ in degrees of the wrapped normal with this |order|: sqrt(-2 ln |x|).
 
@@ -461,17 +455,6 @@ def predict_train(
 
     return Train(
         during(response.transferred_e), during(response.transported_e), response.order[ends]
-    )
-
-
-def predict_pair_ratio(
-    parameters: Parameters, delays_ps: npt.ArrayLike, **train: float
-) -> FloatArray:
-    """I1/I0 of a pulse pair for each delay (n,); keywords as for :func:`predict_train`."""
-    delays = np.atleast_1d(np.asarray(delays_ps, dtype=float))
-    pair: dict[str, Any] = {**train, "pulses": 2}
-    return np.array(
-        [predict_train(parameters, **{**pair, "delay_ps": float(d)}).ratio[1] for d in delays]
     )
 
 

@@ -177,12 +177,6 @@ def resultant(counts: FloatArray) -> tuple[FloatArray, FloatArray]:
     return direction, np.abs(vector)
 
 
-def circular_mean(theta_deg: npt.ArrayLike) -> float:
-    """Direction (degrees) of the sum of unit vectors at the given angles, NaN ignored."""
-    theta = np.radians(np.asarray(theta_deg, dtype=float))
-    return math.degrees(math.atan2(np.nansum(np.sin(theta)), np.nansum(np.cos(theta))))
-
-
 def direct_width(counts: FloatArray) -> FloatArray:
     """Root mean square deviation (degrees) from the circular mean of histograms (..., bins)."""
     mean, _ = resultant(counts)

@@ -326,9 +326,7 @@ def response(design: Profile, known: model.Known | None) -> memristor.Response |
     if known is None:
         return None
     applied = design.applied(design.protocol(PROTOCOL).waveform)
-    t = np.linspace(0.0, field.duration_ps(applied), POINTS)
-    middle = t + np.append(np.diff(t), 0.0) / 2
-    return memristor.simulate(known.fit.parameters, t, field.field_at(applied, middle))
+    return memristor.predict(known.fit.parameters, applied, points=POINTS)
 
 
 def draw_design(
