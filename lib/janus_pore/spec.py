@@ -304,6 +304,16 @@ class Windows(_Strict):
         count = round((self.to_nm - self.from_nm) / self.spacing_nm) + 1
         return tuple(round(self.from_nm + i * self.spacing_nm, 6) for i in range(count))
 
+    @property
+    def places(self) -> tuple[tuple[str, float, float], ...]:
+        """Ion, field in V/nm and position in nm of each window of a replica."""
+        return tuple(itertools.product(self.ions, self.fields_V_per_nm, self.positions_nm))
+
+    @property
+    def figure(self) -> str:
+        """What they are for."""
+        return "Table 1" if self.split else "beside Table 1"
+
     @model_validator(mode="after")
     def _check(self) -> Windows:
         if len(set(self.ions)) < len(self.ions):

@@ -11,10 +11,10 @@ import xarray as xr
 
 from janus_pore import paths
 from janus_pore.build.system import build_system
-from janus_pore.drive import ensemble
+from janus_pore.drive import ensemble, windows
 from janus_pore.errors import MeasureError, MissingInputError, SpecError
 from janus_pore.measure import series, shipped
-from janus_pore.spec import Profile, load_profile
+from janus_pore.spec import Profile, Windows, load_profile
 
 SHORT = {
     "run.equilibration_ps": 1.0,
@@ -25,12 +25,17 @@ SHORT = {
 
 @pytest.fixture(scope="module")
 def item(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Profile, Path]]:
-    """A protocol of the tiny profile, run and shipped into a campaign of its own."""
+    """A protocol of the tiny profile and windows, shipped into a campaign of their own."""
     root = tmp_path_factory.mktemp("campaign")
     profile = load_profile("tiny", SHORT)
     steps = profile.protocol("step_up").model_copy(update={"replicas": 3})
     profile = profile.model_copy(
-        update={"protocols": {"step_up": steps}, "control": (), "charge_sets": ()}
+        update={
+            "protocols": {"step_up": steps},
+            "windows": HELD,
+            "control": (),
+            "charge_sets": (),
+        }
     )
     data = paths.data_dir()
     (root / "data").mkdir()
@@ -41,7 +46,15 @@ def item(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Profile, Pa
         patch.setattr(paths, "data_dir", lambda: root / "data")
         build_system(profile.system)
         ensemble.run_protocol(profile, "step_up", progress=False)
+        windows.run_windows(profile, progress=False)
+        shipped.ship(profile, series.WINDOWS)
         yield profile, shipped.ship(profile, "step_up")
+
+
+HELD = Windows(
+    ions=("Cl", "K"), fields_V_per_nm=(0.0,), from_nm=0.0, to_nm=0.1, spacing_nm=0.1,
+    equilibrate_ps=0.1, sample_ps=0.2, frame_ps=0.05, blocks=2, split=False,
+)  # fmt: skip
 
 
 def from_campaign(profile: Profile) -> Profile:
@@ -63,6 +76,35 @@ def test_what_ships_is_what_was_run(item: tuple[Profile, Path]) -> None:
 
 
 @pytest.mark.gromacs
+def test_windows_that_ship_are_those_that_were_run(item: tuple[Profile, Path]) -> None:
+    profile, path = item
+    live, found = (series.open_windows(p) for p in (profile, from_campaign(profile)))
+    assert found.sizes == {"window": 4, "time": 7, "axis": 3}
+    assert found["ion"].values.tolist() == ["Cl", "Cl", "K", "K"]
+    for name in live.variables:
+        if live[name].dtype.kind == "f":
+            # integers of a small unit
+            np.testing.assert_allclose(found[name], live[name], atol=0.0051, err_msg=str(name))
+        else:
+            np.testing.assert_array_equal(found[name], live[name], str(name))
+    assert np.abs(found["position"] - live["position"]).max() < 1e-4
+    assert found["total"].std() > 10.0
+    assert found.attrs["system_key"] == live.attrs["system_key"]
+    record = series.shipped_manifest(path.with_name("windows.json"))
+    assert record["md_ns"] == pytest.approx(4 * 0.3e-3)
+    assert list(record["segments"])[2] == "K,E=0,x=0, replica 0"
+    assert record["replicas"]["0"] == series.shipped_manifest(path.with_suffix(".json"))[
+        "replicas"
+    ]["0"]  # fmt: skip
+    card = (path.parents[1] / shipped.CARD).read_text(encoding="utf-8")
+    assert f"`{path.parent.name}/windows` | beside Table 1 | 4 | 1 |" in card
+    for changes in ({"ions": ("K",)}, {"to_nm": 0.2}, {"sample_ps": 0.3}, {"split": True}):
+        other = {"windows": HELD.model_copy(update=changes), "source": "campaign"}
+        with pytest.raises(MeasureError, match="not those of profile 'tiny'"):
+            series.open_windows(profile.model_copy(update=other))
+
+
+@pytest.mark.gromacs
 def test_its_papers_are_in_order(item: tuple[Profile, Path]) -> None:
     profile, path = item
     manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -79,6 +121,8 @@ def test_its_papers_are_in_order(item: tuple[Profile, Path]) -> None:
         f"{path.parent.name}/step_up.nc",
         f"{path.parent.name}/step_up.gro",
         f"{path.parent.name}/step_up.json",
+        f"{path.parent.name}/windows.nc",
+        f"{path.parent.name}/windows.json",
     }
     for line in sums:
         digest, name = line.split("  ")

@@ -415,8 +415,7 @@ def _plan(
     if held:
         needed, records = windows.tree(built, profile)
         new = [s for s in needed.drive() if s.dir not in {p.dir for p in planned}]
-        figure = "Table 1" if held.split else "beside Table 1"
-        costs.append(_cost("windows", figure, needed, new, len(records), measured))
+        costs.append(_cost("windows", held.figure, needed, new, len(records), measured))
     return costs
 
 

@@ -17,7 +17,6 @@ profile asks for it, frame by frame.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,6 +58,11 @@ class WindowRecord:
     path: Path
 
     @property
+    def label(self) -> str:
+        """Ion, field and position."""
+        return f"{self.ion},E={self.field_V_per_nm:g},x={self.x_nm:g}"
+
+    @property
     def series(self) -> Path:
         """The forces."""
         return self.path / "series.nc"
@@ -88,8 +92,7 @@ def asked_for(profile: Profile) -> Windows:
 def simulated_ns(profile: Profile) -> float:
     """Molecular dynamics of all windows, ns, without the equilibration before them."""
     wanted = asked_for(profile)
-    places = len(wanted.ions) * len(wanted.fields_V_per_nm) * len(wanted.positions_nm)
-    return places * wanted.replicas * (wanted.equilibrate_ps + wanted.sample_ps) / 1000
+    return len(wanted.places) * wanted.replicas * (wanted.equilibrate_ps + wanted.sample_ps) / 1000
 
 
 def tree(
@@ -111,31 +114,31 @@ def tree(
     for replica in base.ways:
         root = segments.settle_segment(built, run, base.snapshots[replica][-1], replica)
         ways[replica] = {}
-        for ion, field in itertools.product(wanted.ions, wanted.fields_V_per_nm):
+        for ion, field, x in wanted.places:
             applied = field * profile.field_scale
             history = ((float(f"{applied:.12g}"), 0.0, 0.0, 0.0, steps),)
             # Only what differs from a Cl- whose force is split counts.
             other = (*((ion,) if ion != "Cl" else ()), *(() if wanted.split else ("whole",)))
-            for x in wanted.positions_nm:
-                name = key("window", root.key, history, x, PLACING, *other)
-                window = Segment(
-                    dir=home / name,
-                    key=name,
-                    kind="window",
-                    parent=root,
-                    history=history,
-                    start_step=0,
-                    end_step=steps,
-                    offset_steps=0,
-                    dt_ps=root.dt_ps,
-                    frame_steps=frame_steps,
-                    seed=replica_seed(name, replica),
-                    replica=replica,
-                    held_ion=ion,
-                    held_x_nm=x,
-                )
-                ways[replica][f"{ion},E={field:g},x={x:g}"] = [window]
-                records.append(WindowRecord(ion, field, applied, x, replica, window.dir))
+            name = key("window", root.key, history, x, PLACING, *other)
+            window = Segment(
+                dir=home / name,
+                key=name,
+                kind="window",
+                parent=root,
+                history=history,
+                start_step=0,
+                end_step=steps,
+                offset_steps=0,
+                dt_ps=root.dt_ps,
+                frame_steps=frame_steps,
+                seed=replica_seed(name, replica),
+                replica=replica,
+                held_ion=ion,
+                held_x_nm=x,
+            )
+            record = WindowRecord(ion, field, applied, x, replica, window.dir)
+            ways[replica][record.label] = [window]
+            records.append(record)
     whole = {**base.whole, **{home / name: manifest for name, manifest in known.items()}}
     return ensemble.Tree(base.snapshots, ways, whole, base.atoms), records
 

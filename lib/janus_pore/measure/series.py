@@ -13,6 +13,8 @@ charge             1e-4 e       5e-5 e per ion in a slab of 0.6 nm  0.1 e and mo
 theta              0.1 degree   0.04 degree                         20 degree and more
 dipole_x           0.001 debye  0.0015 debye per molecule           1 debye and more
 ion_x              1e-4 nm      3e-5 nm                             the box
+total, parts       0.01 kJ/mol/nm  1 kJ/mol/nm                      100 kJ/mol/nm and more
+position           1e-4 nm      3e-5 nm                             0.01 nm and more
 ================== ============ =================================== ========================
 """
 
@@ -32,13 +34,15 @@ import numpy as np
 import xarray as xr
 
 from .. import paths
-from ..drive import ensemble
+from ..drive import ensemble, windows
 from ..drive.segments import sha256
 from ..errors import MeasureError, MissingInputError
 from ..spec import Profile
 from .trajectory import ESTIMATORS, SPECIES
 
 CONVENTION = "janus-pore series 1"
+WINDOWS = "windows"
+"""What the windows of a profile are called where they ship."""
 _DIMENSIONS = {
     "time": ("time",),
     "field": ("time",),
@@ -57,6 +61,9 @@ _UNIT_STORED = {
     "theta": 0.1,
     "dipole_x": 0.001,
     "ion_x": 1e-4,
+    "total": 0.01,
+    "parts": 0.01,
+    "position": 1e-4,
 }
 _SAME_EVERYWHERE = (
     "system_key",
@@ -260,6 +267,65 @@ def open_protocol(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
     return {label: stack_replicas(replicas) for label, replicas in by_label.items()}
 
 
+def open_windows(profile: Profile) -> xr.Dataset:
+    """Forces on the held ion in every window of a profile, side by side.
+
+    Parameters
+    ----------
+    profile
+        As for :func:`janus_pore.drive.windows.open_windows`, which finds the windows; or,
+        where the profile's ``source`` is ``campaign``, what ships.
+
+    Returns
+    -------
+    xarray.Dataset
+        The windows' variables with a further first dimension ``window``, along which lie the
+        coordinates ``ion``, ``field_V_per_nm``, ``applied_V_per_nm``, ``x_nm`` and ``replica``.
+
+    Raises
+    ------
+    SpecError
+        If the profile has no windows, or no pore.
+    MissingInputError
+        If they are not there; the message names what makes them.
+    MeasureError
+        If what is there is damaged, or the windows that ship are not those of the profile.
+    """
+    wanted = windows.asked_for(profile)
+    if profile.source == "campaign":
+        data = open_shipped(profile, WINDOWS)[WINDOWS]
+        lasts_ps, split = float(data["time"][-1]), "parts" in data
+        found = set(zip(*(data[name].values.tolist() for name in _PLACE), strict=True))
+        asked_ps = wanted.equilibrate_ps + wanted.sample_ps
+        if found != set(wanted.places) or abs(lasts_ps - asked_ps) > 1e-3 or split != wanted.split:
+            raise MeasureError(
+                f"the windows that ship are not those of profile {profile.name!r} as it is now; "
+                "use the profile they were made with"
+            )
+        return data
+    records = windows.open_windows(profile)
+    each = []
+    for record in records:
+        with (
+            _reading(record.series, "delete its folder and run the windows again"),
+            xr.open_dataset(record.series) as file,
+        ):
+            each.append(file.load())
+    joined = xr.concat(
+        each, dim="window", data_vars="all", coords="minimal", compat="override", join="override",
+        combine_attrs="drop_conflicts",
+    )  # fmt: skip
+    return joined.assign_coords(
+        {
+            name: ("window", [getattr(record, name) for record in records])
+            for name in (*_PLACE, "applied_V_per_nm", "replica")
+        }
+    )
+
+
+_PLACE = ("ion", "field_V_per_nm", "x_nm")
+
+
 def shipped_folder(profile: Profile) -> Path:
     """Where the results that ship for a profile's system lie."""
     system = profile.system
@@ -267,7 +333,8 @@ def shipped_folder(profile: Profile) -> Path:
 
 
 def open_shipped(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
-    """The shipped series of a protocol, as :func:`open_protocol` returns them.
+    """The shipped series of a protocol, as :func:`open_protocol` returns them, or the windows
+    under their one name :data:`WINDOWS`.
 
     Raises
     ------
@@ -281,14 +348,15 @@ def open_shipped(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
     if not path.is_file():
         there = ", ".join(p.stem for p in sorted(path.parent.glob("*.nc"))) or "nothing"
         raise MissingInputError(
-            f"no results of protocol {protocol!r} ship for {path.parent.name} of profile "
+            f"no results of {protocol!r} ship for {path.parent.name} of profile "
             f"{profile.name!r} (there is: {there}); run it with notebook 02_simulate and "
             "source = 'live'"
         )
     if sha256(path) != shipped_manifest(path.with_suffix(".json"))["sha256"]:
         raise MeasureError(f"{path} does not match its checksum; restore it with git checkout")
     out = read_protocol(path)
-    if set(out) != set(profile.protocol(protocol).waveforms()):
+    labels = {WINDOWS} if protocol == WINDOWS else set(profile.protocol(protocol).waveforms())
+    if set(out) != labels:
         raise MeasureError(
             f"{path} holds {', '.join(out)}, which are not the waveforms of protocol "
             f"{protocol!r} in profile {profile.name!r}; use the profile it was made with"
@@ -321,7 +389,11 @@ def write_protocol(by_label: Mapping[str, xr.Dataset], path: Path) -> Path:
     mode: Literal["w", "a"] = "w"
     try:
         for label, dataset in by_label.items():
-            encoding = {name: _encoding(name, dataset[name]) for name in _DIMENSIONS}
+            encoding = {
+                str(name): _encoding(str(name), dataset[name])
+                for name in dataset.variables
+                if name in _DIMENSIONS or name in _UNIT_STORED
+            }
             dataset.assign_attrs(Conventions=CONVENTION).to_netcdf(
                 temporary, mode=mode, group=label, engine="netcdf4", format="NETCDF4",
                 encoding=encoding,

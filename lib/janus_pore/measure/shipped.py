@@ -1,11 +1,13 @@
 """Results that ship with the collection: whole protocols, reduced, and where they came from.
 
 ``data/campaigns/<profile>/<charge set>-<pore>/<protocol>.nc`` holds the series of every
-replica; the ``.json`` beside it the complete profile, the seeds, the software, the hardware
-and the cost. That file alone is enough to make the item again:
+replica, ``windows.nc`` the forces of all windows; the ``.json`` beside it the complete profile,
+the seeds, the software, the hardware and the cost. That file alone is enough to make the item
+again:
 
 ``python -m janus_pore.measure.shipped ship PROFILE [PROTOCOL ...]`` puts finished runs there,
-``python -m janus_pore.measure.shipped repeat FILE.json`` makes an item anew with other
+with ``windows`` for a protocol the windows;
+``python -m janus_pore.measure.shipped repeat FILE.json`` makes a protocol's item anew with other
 random numbers and compares the two.
 """
 
@@ -26,11 +28,11 @@ import xarray as xr
 
 from .. import paths
 from ..build.system import build_system, open_system
-from ..drive import ensemble
+from ..drive import ensemble, windows
 from ..drive.gromacs import said
 from ..drive.segments import sha256
 from ..errors import JanusPoreError, MeasureError
-from ..spec import Profile, Step, load_profile, validated
+from ..spec import Profile, Step, load_profile, replica_seed, validated
 from . import series
 
 SUMS = "SHA256SUMS"
@@ -40,7 +42,7 @@ log = logging.getLogger("janus_pore")
 
 
 def ship(profile: Profile, protocol: str) -> Path:
-    """Put a protocol's finished runs among the shipped results.
+    """Put a protocol's finished runs, or the windows, among the shipped results.
 
     Returns
     -------
@@ -52,24 +54,36 @@ def ship(profile: Profile, protocol: str) -> Path:
     MissingInputError
         If its runs are not finished.
     """
-    records = ensemble.open_runs(profile, protocol)
-    data = series.open_protocol(profile, protocol)
+    runs: list[ensemble.RunRecord] = []
+    held: list[windows.WindowRecord] = []
+    if protocol == series.WINDOWS:
+        held = windows.open_windows(profile)
+        data = {series.WINDOWS: series.open_windows(profile)}
+    else:
+        runs = ensemble.open_runs(profile, protocol)
+        data = series.open_protocol(profile, protocol)
     path = series.shipped_folder(profile) / f"{protocol}.nc"
     path.parent.mkdir(parents=True, exist_ok=True)
     series.write_protocol(data, path)
-    _ship_frame(records, path.with_suffix(".gro"))
+    _ship_frame(runs, path.with_suffix(".gro"))
+    ways = {(r.label, r.replica): r.path for r in runs}
+    ways |= {(w.label, w.replica): (w.path,) for w in held}
     made = [
         json.loads((segment / "manifest.json").read_text("utf-8"))
-        for segment in dict.fromkeys(s for record in records for s in record.path)
+        for segment in dict.fromkeys(segment for way in ways.values() for segment in way)
     ]
+    system_key = str(open_system(profile.system).manifest["key"])
     manifest = {
         "kind": "campaign item",
         "profile": profile.model_dump(mode="json"),
         "protocol": protocol,
-        "system_key": open_system(profile.system).manifest["key"],
-        "replicas": {str(r.replica): {"seed": r.seed} for r in records},
+        "system_key": system_key,
+        "replicas": {
+            str(replica): {"seed": replica_seed(system_key, replica)} for _, replica in ways
+        },
         "segments": {
-            f"{r.label}, replica {r.replica}": [segment.name for segment in r.path] for r in records
+            f"{label}, replica {replica}": [segment.name for segment in way]
+            for (label, replica), way in ways.items()
         },
         "md_ns": round(sum(m["duration_ps"] for m in made) / 1000, 6),
         "md_hours": round(sum(m["wall_s"] or 0.0 for m in made) / 3600, 4),
@@ -107,16 +121,21 @@ def write_card(campaign: Path) -> Path:
         "Reduced series of molecular dynamics made with this collection. This card is written by",
         "`python -m janus_pore.measure.shipped ship`; each `.json` file has the whole record.",
         "",
-        "| item | figure | waveforms | replicas | MD (ns) | hours of MD | GROMACS | commit |",
+        "| item | figure | runs each | replicas | MD (ns) | hours of MD | GROMACS | commit |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for path, one in items:
         profile = validated(Profile, one["profile"], str(path))
-        protocol = profile.protocol(one["protocol"])
+        if one["protocol"] == series.WINDOWS:
+            held = windows.asked_for(profile)
+            figure, count = held.figure, len(held.places)
+        else:
+            protocol = profile.protocol(one["protocol"])
+            figure, count = protocol.figure, len(protocol.waveforms())
         name = f"{path.parent.name}/{path.stem}"
         software = one["software"]
         lines.append(
-            f"| `{name}` | {protocol.figure} | {len(protocol.waveforms())} | "
+            f"| `{name}` | {figure} | {count} | "
             f"{len(one['replicas'])} | {one['md_ns']:.3f} | {one['md_hours']:.2f} | "
             f"{', '.join(said(str(s['gmx_version']), 'GROMACS version') for s in software)} | "
             f"{', '.join(sorted({str(s['git_commit'])[:7] for s in software}))} |"
@@ -235,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("ship", help="put finished runs among the shipped results")
     one.add_argument("profile")
-    one.add_argument("protocol", nargs="*", help="default: all of the profile")
+    one.add_argument("protocol", nargs="*", help="default: all, and windows")
     one.add_argument("--pore", help="another pore than the profile's")
     one.add_argument("--charge-set", help="another charge set than the profile's")
     again = commands.add_parser("repeat", help="make an item anew and compare")
@@ -247,7 +266,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "ship":
             overrides = {"system.pore": options.pore, "system.charge_set": options.charge_set}
             profile = load_profile(options.profile, overrides)
-            for name in options.protocol or profile.protocols:
+            held = [series.WINDOWS] if profile.windows and profile.system.pore != "none" else []
+            for name in options.protocol or [*profile.protocols, *held]:
                 print(ship(profile, name))
             return 0
         found = repeat(options.manifest, replicas=options.replicas, seed=options.seed)

@@ -21,6 +21,7 @@ from ..build.system import open_system
 from ..drive import ensemble, windows
 from ..drive.decompose import PARTS, FloatArray
 from ..errors import MeasureError, MissingInputError
+from ..measure import series
 from ..measure.barrier import (
     GAS_CONSTANT_KJ_PER_MOL_K,
     Barrier,
@@ -31,7 +32,7 @@ from ..measure.barrier import (
 )
 from ..measure.barrier import KJ_PER_MOL_PER_E_V as KJ
 from ..measure.statistics import FEWEST_UNITS, Estimate
-from ..spec import Profile
+from ..spec import Profile, Windows
 from . import scorecard
 from .figures import Climb, Curve, ForcePanel
 
@@ -86,40 +87,60 @@ def from_windows(profile: Profile) -> dict[float, FieldBarrier]:
         If they have not been run.
     """
     wanted = windows.asked_for(profile)
-    records = windows.open_windows(profile)
+    data = series.open_windows(profile)
     charge = chloride_charge(profile)
-    centres = np.array(wanted.positions_nm)
-    half = wanted.spacing_nm / 2
-    edges = np.append(centres - half, centres[-1] + half)
-    per_replica, length = wanted.replicas >= FEWEST_UNITS, wanted.sample_ps / wanted.blocks
     out = {}
     for field in wanted.fields_V_per_nm:
-        chosen = [r for r in records if (r.ion, r.field_V_per_nm) == ("Cl", field)]
-        x, total, parts, units, left, drifts, far = [], [], [], [], [], [], 0.0
-        for record in chosen:
-            with xr.open_dataset(record.series) as series:
-                late = series["time"].values > wanted.equilibrate_ps - 1e-4
-                since = series["time"].values[late] - wanted.equilibrate_ps
-                sampled = series.isel(time=np.flatnonzero(late)).load()
-            x.append(np.full(len(since), record.x_nm))
-            total.append(sampled["total"].values)
-            parts.append(sampled["parts"].sel(part=list(PARTS)).values)
-            block = np.clip(since * wanted.blocks / wanted.sample_ps, 0, wanted.blocks - 1)
-            step = 0 if per_replica else block.astype(int)
-            units.append(record.replica * wanted.blocks + np.zeros(len(since), int) + step)
-            left.append(total[-1] - parts[-1].sum(axis=0))
-            second = since > wanted.sample_ps / 2
-            drifts.append(total[-1][second].mean() - total[-1][~second].mean())
-            far = max(far, float(np.hypot(*sampled["position"].values[:, 1:].T).max()))
-        applied = chosen[0].applied_V_per_nm
+        held = _held(data, wanted, "Cl", field)
+        parts = held.data["parts"].sel(part=list(PARTS)).transpose("part", "window", "time")
+        total = held.data["total"]
         out[field] = _evaluated(
-            np.concatenate(x), np.concatenate(total), np.concatenate(parts, axis=1),
-            np.concatenate(units), edges, charge, applied,
-            unit="replicas" if per_replica else f"blocks of {length:g} ps",
-            residual=np.concatenate(left), independent=wanted.replicas, far_nm=far,
-            drift=float(np.mean(drifts)),
+            held.x_nm, total.values.ravel(), parts.values.reshape(len(PARTS), -1), held.units,
+            held.edges_nm, charge, float(held.data["applied_V_per_nm"][0]), unit=held.unit,
+            residual=(total - parts.sum("part")).values, independent=wanted.replicas,
+            far_nm=held.far_nm, drift=held.drift_kJ_per_mol_nm,
         )  # fmt: skip
     return out
+
+
+class Held(NamedTuple):
+    """Windows of one ion at one field, after their equilibration.
+
+    ``data`` has dimensions ``window`` and ``time``; of its samples one after the other are
+    ``x_nm`` (n,) the window's position and ``units`` (n,) the number of the independent unit,
+    which ``unit`` names. ``edges_nm`` are the bins' around the positions. The last two are as
+    in :class:`FieldBarrier`.
+    """
+
+    data: xr.Dataset
+    x_nm: FloatArray
+    units: npt.NDArray[np.intp]
+    unit: str
+    edges_nm: FloatArray
+    far_nm: float
+    drift_kJ_per_mol_nm: float
+
+
+def _held(data: xr.Dataset, wanted: Windows, ion: str, field_V_per_nm: float) -> Held:
+    chosen = (data["ion"] == ion) & (data["field_V_per_nm"] == field_V_per_nm)
+    late = data["time"] > wanted.equilibrate_ps - 1e-4
+    data = data.isel(window=np.flatnonzero(chosen), time=np.flatnonzero(late))
+    since = data["time"].values - wanted.equilibrate_ps
+    centres, half = np.array(wanted.positions_nm), wanted.spacing_nm / 2
+    per_replica, length = wanted.replicas >= FEWEST_UNITS, wanted.sample_ps / wanted.blocks
+    block = np.clip(since * wanted.blocks / wanted.sample_ps, 0, wanted.blocks - 1).astype(int)
+    first = data["replica"].values[:, None] * wanted.blocks
+    second = since > wanted.sample_ps / 2
+    total = data["total"].values
+    return Held(
+        data,
+        np.repeat(data["x_nm"].values, len(since)),
+        (first + (0 * block if per_replica else block)).ravel(),
+        "replicas" if per_replica else f"blocks of {length:g} ps",
+        np.append(centres - half, centres[-1] + half),
+        float(np.hypot(*data["position"].values[..., 1:].T).max()),
+        float((total[:, second].mean(axis=1) - total[:, ~second].mean(axis=1)).mean()),
+    )
 
 
 def _evaluated(
