@@ -18,9 +18,14 @@ def curve(x, value, reach=0.1) -> Curve:
     return Curve(x, value, value - reach, value + reach)
 
 
+def line_of(ax, label):
+    """The line with this label."""
+    return next(each for each in ax.lines if each.get_label() == label)
+
+
 def line(ax, label):
-    """Data of the line with this label."""
-    return next(each for each in ax.lines if each.get_label() == label).get_xydata()
+    """Its data."""
+    return line_of(ax, label).get_xydata()
 
 
 @pytest.fixture
@@ -536,3 +541,56 @@ def test_shipped_times_stand_pale_behind_the_live_ones():
     names = [t.get_text() for t in figure.axes[0].get_legend().get_texts()]
     assert len(names) == 2
     assert names[0] == f"{names[1]}, shipped"
+
+
+def test_shipped_loops_stand_pale_behind_the_live_ones_and_are_named():
+    E = np.array([-1.0, -0.5, 0.5, 1.0])
+    live, theirs = {"forward": curve(E, E)}, {"forward": curve(E, 2 * E), "reverse": curve(E, E)}
+    figure = figures.loops(
+        [{"whole box": live, "pore slab": live}], length_x_nm=8.0,
+        behind={"whole box": theirs}, behind_name="shipped (campaign): 3 replicas",
+    )  # fmt: skip
+    left, right = figure.axes
+    pale = [each for each in left.lines if each.get_alpha() == figures.PALE]
+    assert [each.get_label() for each in pale] == [
+        f"_{figures.DIRECTION_NAME[d]}, shipped" for d in figures.DIRECTIONS
+    ]
+    assert np.nanmax(pale[0].get_ydata()) == pytest.approx(2.0)
+    assert pale[0].get_zorder() <= line_of(left, "forward, |E| rising").get_zorder()
+    assert not [each for each in right.lines if each.get_alpha() == figures.PALE]
+    (legend,) = figure.legends
+    names = [t.get_text() for t in legend.get_texts()]
+    assert names == ["forward, |E| rising", "pale: shipped (campaign): 3 replicas"]
+    series = {p.series for p in figures.data_of(figure)}
+    assert "reverse, |E| falling, shipped" in series
+
+
+def test_shipped_pairs_stand_pale_behind_the_live_ones_and_are_in_range():
+    live, theirs = curve([1, 4], [1.5, 1.1]), curve([1, 32], [0.2, 9.0])
+    figure = figures.pulse_pairs(
+        {"with the pore": {"ppf": {"box": live}}}, STATED, {},
+        behind={"with the pore": {"ppf": {"box": theirs}, "ppd": {"box": theirs}}},
+        behind_name="shipped",
+    )  # fmt: skip
+    (ax,) = figure.axes
+    pale, full = ax.containers
+    assert pale.lines[0].get_alpha() == figures.PALE
+    assert pale.lines[0].get_xydata() == pytest.approx(np.array([[1, 0.2], [32, 9.0]]))
+    assert full.lines[0].get_alpha() is None
+    assert ax.get_xlim()[1] > 32
+    assert ax.get_ylim()[1] > 9
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["whole box", "pale: shipped"]
+    assert "whole box, shipped" in {p.series for p in figures.data_of(figure)}
+
+
+def test_a_legend_is_no_wider_than_its_figure():
+    E = np.array([0.5, 1.0])
+    both = {"forward": curve(E, E), "reverse": curve(E, E)}
+    for panels in (1, 3):
+        figure = figures.loops(
+            [{str(k): both for k in range(panels)}], length_x_nm=8.0, published_V_per_nm=[0.5],
+            behind={"0": both}, behind_name="shipped (campaign): sine, 5 GHz, 10 × 6 cells",
+        )  # fmt: skip
+        figure.canvas.draw()
+        (legend,) = figure.legends
+        assert legend.get_window_extent().width < figure.bbox.width

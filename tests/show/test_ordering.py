@@ -109,8 +109,13 @@ def test_what_ships_is_found_for_the_same_pore_and_charges_only():
     """Ordering gets faster with the field in the shipped steps; other membranes have none."""
     times, basis = ordering.shipped_times(DEMO)
     fields, tau = times["forward"].x, times["forward"].value
-    assert basis.startswith("shipped: ")
+    assert basis.startswith("shipped (campaign): step_up, replicas 0 to ")
+    assert basis.endswith(", 10 × 6 cells")
     assert tau[fields > 0.9].max() < tau[fields < 0.9].min()
     other = DEMO.model_copy(update={"system": DEMO.system.model_copy(update={"pore": "bond4"})})
     assert ordering.shipped_times(other) == ({}, "")
     assert ordering.shipped_times(DEMO.model_copy(update={"source": "campaign"})) == ({}, "")
+    moving = DEMO.model_copy(
+        update={"system": DEMO.system.model_copy(update={"membrane": "restrained"})}
+    )
+    assert ordering.shipped_times(moving) == ({}, "")

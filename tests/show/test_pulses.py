@@ -8,7 +8,7 @@ from made import DEMO, paired, pulse_train, verdicts
 
 from janus_pore import spec
 from janus_pore.errors import MissingInputError
-from janus_pore.show import pulses
+from janus_pore.show import pulses, results
 
 REDUCED = spec.load_profile("reduced")
 NOTHING = pulses.Pulsed(REDUCED.without_pore(), {}, "not run")
@@ -193,7 +193,27 @@ def test_what_was_not_run_is_said(tmp_path, monkeypatch):
     assert pulses.pulsed_if_run(DEMO).why == "not run yet"
     no_control = DEMO.without_pore().without_pore()
     assert pulses.pulsed_if_run(no_control).why == "not run in this profile"
+    shipped = DEMO.model_copy(update={"source": "campaign"})
+    with pytest.raises(MissingInputError, match="no results of protocol 'ppf' ship"):
+        pulses.pulsed(shipped)
     systems = {"with": pulses.Pulsed(DEMO, {"ppf": {}}), "without": NOTHING}
     whys = pulses.lacking(systems, ["ppf", "ppd"])
     assert list(whys.values()) == ["", "not run yet", "not run", "not run"]
     assert list(whys)[3] == "depression (PPD), without"
+
+
+def test_the_pairs_that_ship_are_taken_as_far_as_they_are_there(monkeypatch):
+    """Depression only, as if it had been shipped with the pore and not without."""
+    profile = spec.load_profile("campaign", {"source": "campaign"})
+    data = paired(profile, "ppd", lambda delay: 1 - 0.5 * np.exp(-delay / 8))
+
+    def opened(of, protocol):
+        there = of.source == "campaign" and of.system.pore != "none" and protocol == "ppd"
+        return results.Opened(data if there else {}, "" if there else "not there")
+
+    monkeypatch.setattr(pulses, "opened", opened)
+    found, name = pulses.shipped(pulses.Pulsed(DEMO, {}))
+    assert name == "shipped (campaign): ppd, replicas 0 to 19, pulses of 5 ps, 10 × 6 cells"
+    assert pulses.all_pairs(found)["ppd"].x_ps.tolist() == [1, 2, 4, 8, 16, 32]
+    assert pulses.shipped(pulses.Pulsed(DEMO.without_pore(), {}))[1] == ""
+    assert list(pulses.pulsed(profile).data) == ["ppd"]

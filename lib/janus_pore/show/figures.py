@@ -304,7 +304,8 @@ def _draw(ax: Axes, curve: Curve, *, band: bool = True, **look: Any) -> None:
     """A line through the points and its interval as a band."""
     _INTERVALS[ax.plot(curve.x, curve.value, **look)[0]] = curve
     if band and np.isfinite(curve.low).any():
-        ax.fill_between(curve.x, curve.low, curve.high, color=look["color"], alpha=0.18, lw=0)
+        alpha = 0.18 * look.get("alpha", 1.0)
+        ax.fill_between(curve.x, curve.low, curve.high, color=look["color"], alpha=alpha, lw=0)
 
 
 def _errorbars(ax: Axes, curve: Curve, **look: Any) -> None:
@@ -322,7 +323,7 @@ def _errorbars(ax: Axes, curve: Curve, **look: Any) -> None:
             drawn = ax.errorbar(x, value, **look | {"markerfacecolor": "white"})
         _INTERVALS[drawn.lines[0]] = Curve(x, value, low, high)
         if "label" in look:  # once in the legend, twice in the data
-            look["label"] = f"_{look['label']}"
+            look["label"] = "_" + look["label"].removeprefix("_")
 
 
 def _arrow(ax: Axes, curve: Curve, colour: str, *, outward: bool) -> None:
@@ -941,25 +942,44 @@ def comparison(panels: Mapping[str, Mapping[str, Curve]], *, note: str = "") -> 
 # --- current --------------------------------------------------------------------------
 
 
-def _sweeps(ax: Axes, curves: Mapping[str, Curve]) -> None:
-    """Both sweeps with arrows; the two polarities are not joined, as they are not in time."""
+PALE = 0.4
+"""Opacity of what ships behind what this machine ran."""
+
+
+def _sweeps(ax: Axes, curves: Mapping[str, Curve], behind: Mapping[str, Curve]) -> None:
+    """Both sweeps with arrows, and pale ones behind; the two polarities are not joined, as
+    they are not in time."""
     _zero(ax)
     ax.axvline(0, color="#BBBBBB", lw=0.6, zorder=0)
-    for direction in DIRECTIONS:
-        if direction not in curves:
-            continue
-        whole, look = curves[direction], DIRECTION_LOOK[direction] | {"ms": 2.5}
-        between = int(np.searchsorted(whole.x, 0.0))
-        apart = Curve(*(np.insert(v, between, np.nan) for v in whole))
-        every = max(1, whole.x.size // 16)
-        _draw(ax, apart, label=DIRECTION_NAME[direction], markevery=(every // 2, every), **look)
-        _arrow(ax, whole, look["color"], outward=direction == "forward")
+    for found, pale in ((behind, True), (curves, False)):
+        for direction in DIRECTIONS:
+            if direction not in found:
+                continue
+            whole, look = found[direction], DIRECTION_LOOK[direction] | {"ms": 2.5}
+            between = int(np.searchsorted(whole.x, 0.0))
+            apart = Curve(*(np.insert(v, between, np.nan) for v in whole))
+            name = DIRECTION_NAME[direction]
+            if pale:
+                _draw(ax, apart, label=f"_{name}, shipped", **look | {"marker": "", "alpha": PALE})
+                continue
+            every = max(1, whole.x.size // 16)
+            _draw(ax, apart, label=name, markevery=(every // 2, every), **look)
+            _arrow(ax, whole, look["color"], outward=direction == "forward")
 
 
-def _legend_above(figure: Figure, ax: Axes) -> None:
+def _legend_above(figure: Figure, ax: Axes, pale: str = "") -> None:
+    """The legend of a panel for the whole figure, with a name for what is pale in it."""
     handles, labels = ax.get_legend_handles_labels()
-    entry_in = 0.45 + 0.06 * max(map(len, labels))
-    columns = min(len(handles), max(1, int(figure.get_figwidth() / entry_in)))
+    if pale:
+        handles = [*handles, Line2D([], [], color=GREY, alpha=PALE)]
+        labels = [*labels, f"pale: {pale}"]
+    widths_in = [0.45 + 0.06 * len(label) for label in labels]
+    columns = len(labels)
+    # matplotlib fills columns from the left, the first of them with one more
+    while columns > 1 and figure.get_figwidth() < sum(
+        max(part) for part in np.array_split(widths_in, columns)
+    ):
+        columns -= 1
     figure.legend(handles, labels, loc="outside upper right", ncols=columns)
 
 
@@ -989,6 +1009,8 @@ def loops(
     length_x_nm: float,
     share_y: Literal["col", "all"] = "all",
     published_V_per_nm: Sequence[float] = (),
+    behind: Loops | None = None,
+    behind_name: str = "",
     note: str = "",
 ) -> Figure:
     """Figs. 1B, 1C and 4: current against field, forward and reverse, in rows of panels.
@@ -1003,6 +1025,8 @@ def loops(
         Panels with a common scale: those of a column, or all.
     published_V_per_nm
         Thresholds stated in the paper, marked.
+    behind, behind_name
+        Title of a panel to the curves that ship, drawn pale, and what they rest on.
     note
         What the figure rests on.
     """
@@ -1016,7 +1040,7 @@ def loops(
     for k, (line, row) in enumerate(zip(axes, found, strict=True)):
         for ax, (title, curves) in zip(line, row.items(), strict=False):
             ax.set_title(title)
-            _sweeps(ax, curves)
+            _sweeps(ax, curves, (behind or {}).get(title, {}))
             _published(ax, published_V_per_nm)
             if k == 0:
                 _voltage_axis(ax, length_x_nm)
@@ -1025,7 +1049,7 @@ def loops(
         line[0].set_ylabel("current I (nA)")
     for ax in _lowest(axes):
         ax.set_xlabel(E_LABEL)
-    _legend_above(figure, axes[0, 0])
+    _legend_above(figure, axes[0, 0], behind_name)
     _note(figure, note)
     return figure
 
@@ -1142,7 +1166,7 @@ def steady_state(
     for k, (line, row) in enumerate(zip(axes, rows, strict=True)):
         for ax, (title, (curves, constant)) in zip(line, row.items(), strict=True):
             ax.set_title(title)
-            _sweeps(ax, curves)
+            _sweeps(ax, curves, {})
             if constant is not None:
                 _errorbars(
                     ax, _within(ax, constant) if curves else constant, color=BLACK, marker="D",
@@ -1542,7 +1566,7 @@ def relaxation_times(
     behind = behind or {}
     for direction in DIRECTIONS:
         if direction in behind and behind[direction].x.size:
-            look = {**DIRECTION_LOOK[direction], "alpha": 0.35, "linestyle": ""}
+            look = {**DIRECTION_LOOK[direction], "alpha": PALE, "linestyle": ""}
             _errorbars(ax, behind[direction], label=f"{STEP_NAME[direction]}, shipped", **look)
     for direction in DIRECTIONS:
         if direction in curves:
@@ -1763,8 +1787,11 @@ PoreOrNot = Mapping[str, Mapping[str, Curve]]
 """Protocol to estimator of the current to curve."""
 
 
-def _by_estimator(figure: Figure, ax: Axes, curves: Mapping[str, Curve]) -> None:
+def _by_estimator(
+    figure: Figure, ax: Axes, curves: Mapping[str, Curve], *, pale: bool = False
+) -> None:
     """Points of every estimator, side by side on the paper and not in the data."""
+    name = "_{}, shipped" if pale else "{}"
     for n, (estimator, curve) in enumerate(curves.items()):
         apart_in = (n - (len(curves) - 1) / 2) * 0.05
         aside = ScaledTranslation(apart_in, 0, figure.dpi_scale_trans)
@@ -1775,7 +1802,8 @@ def _by_estimator(figure: Figure, ax: Axes, curves: Mapping[str, Curve]) -> None
             color=ESTIMATOR_COLOUR[estimator],
             marker=ESTIMATOR_MARKER[estimator],
             ls="",
-            label=ESTIMATOR_NAME[estimator],
+            alpha=PALE if pale else None,
+            label=name.format(ESTIMATOR_NAME[estimator]),
         )
 
 
@@ -1824,6 +1852,8 @@ def _ratios(
     ylabel: str,
     *,
     fits: Mapping[str, Mapping[str, Mapping[str, ExponentialFit]]] | None = None,
+    behind: Mapping[str, PoreOrNot] | None = None,
+    behind_name: str = "",
     note: str,
 ) -> Figure:
     """Current ratios, a row for each system and a column for each protocol that was run."""
@@ -1839,11 +1869,13 @@ def _ratios(
             ax.set_visible(False)
             continue
         curves, stated = rows[title][protocol], levels[protocol]
+        pale = (behind or {}).get(title, {}).get(protocol, {})
         ax.set(title=f"{PROTOCOL_NAME[protocol]}, {title}", ylabel=ylabel)
         ax.axhline(1, color="#BBBBBB", lw=0.6, zorder=0)
+        _by_estimator(figure, ax, pale, pale=True)
         _by_estimator(figure, ax, curves)
         _stated(ax, stated)
-        _ratio_limits(ax, list(curves.values()), list(stated.values()))
+        _ratio_limits(ax, [*curves.values(), *pale.values()], list(stated.values()))
         for estimator, fit in (fits or {}).get(title, {}).get(protocol, {}).items():
             if fit.identifiable:
                 delays = curves[estimator].x
@@ -1851,9 +1883,10 @@ def _ratios(
                 ax.plot(grid, fit.curve(grid), color=ESTIMATOR_COLOUR[estimator], lw=1)
     for ax, protocol in zip(_lowest(axes), protocols, strict=True):
         # what is moved aside does not count for the automatic limits
-        x = [c.x for found in rows.values() for c in found.get(protocol, {}).values()]
+        every = [*rows.values(), *(behind or {}).values()]
+        x = [c.x for found in every for c in found.get(protocol, {}).values()]
         ax.set(xlim=(0, 1.06 * float(np.concatenate(x).max())), xlabel=xlabel)
-    _legend_above(figure, next(ax for ax in axes.flat if ax.get_visible()))
+    _legend_above(figure, next(ax for ax in axes.flat if ax.get_visible()), behind_name)
     _note(figure, note)
     return figure
 
@@ -1864,6 +1897,8 @@ def pulse_pairs(
     published: Mapping[str, Mapping[str, float]],
     fits: Mapping[str, Mapping[str, Mapping[str, ExponentialFit]]],
     *,
+    behind: Mapping[str, PoreOrNot] | None = None,
+    behind_name: str = "",
     note: str = "",
 ) -> Figure:
     """Fig. 5A: ratio of the second pulse's current to the first's against the delay.
@@ -1877,6 +1912,8 @@ def pulse_pairs(
         Protocol to ``ratio_first`` and ``ratio_last``, drawn as levels.
     fits
         Title to protocol to estimator to exponential fit; those that fix the time are drawn.
+    behind, behind_name
+        As ``rows``, of what ships, drawn pale, and what it rests on.
     note
         What the figure rests on.
     """
@@ -1884,7 +1921,10 @@ def pulse_pairs(
         protocol: {n: stated[f"ratio_{n}"] for n in ("first", "last")}
         for protocol, stated in published.items()
     }
-    return _ratios(rows, levels, "delay Δt (ps)", "I1 / I0", fits=fits, note=note)
+    return _ratios(
+        rows, levels, "delay Δt (ps)", "I1 / I0",
+        fits=fits, behind=behind, behind_name=behind_name, note=note,
+    )  # fmt: skip
 
 
 @styled

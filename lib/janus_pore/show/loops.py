@@ -19,7 +19,15 @@ from ..measure.statistics import FEWEST_UNITS, Estimate, band, draw_sums, estima
 from ..spec import SWEEP, Constant, Profile, Sine
 from . import scorecard
 from .figures import ESTIMATOR_NAME, SPECIES_NAME, Curve, FloatArray
-from .results import NOT_IN_PROFILE, NOTHING, both_polarities, opened, replicas_of
+from .results import (
+    NOT_IN_PROFILE,
+    NOTHING,
+    both_polarities,
+    opened,
+    replicas_of,
+    shipped_name,
+    ships,
+)
 
 ONSET_TOLERANCE_V_PER_NM = 0.2
 """How far an onset may lie from the published one, which was read off a curve."""
@@ -164,6 +172,19 @@ def driven_if_run(profile: Profile, *, window_ps: float | None = None) -> Driven
     if not data:
         return Driven(profile, {}, why=why)
     return _driven(profile, data[_label(profile)], window_ps)
+
+
+def shipped(one: Driven, *, window_ps: float | None = None) -> tuple[Driven, str]:
+    """The loops that ship for a system, to stand behind its own, and what they rest on.
+
+    Empty where none ships, or where it is what is shown anyhow.
+    """
+    theirs = ships(one.profile)
+    found = driven_if_run(theirs, window_ps=window_ps) if theirs else Driven(one.profile, {})
+    if not found.loops:
+        return found, ""
+    run = f"{found.run}, {sine_of(found.profile).frequency_GHz:g} GHz"
+    return found, shipped_name(found.profile, one.profile, run)
 
 
 def of_charge_sets(one: Driven, *, window_ps: float | None = None) -> dict[str, Driven]:

@@ -27,10 +27,10 @@ from ..measure.statistics import (
     estimate,
     relaxation_form,
 )
-from ..spec import Profile, Sine, Step, load_profile
+from ..spec import Profile, Sine, Step
 from . import scorecard, view
 from .figures import DIRECTIONS, Atoms, Curve, FloatArray, Relaxation
-from .results import NOTHING, both_polarities, opened
+from .results import NOTHING, both_polarities, opened, replicas_of, shipped_name, ships
 
 
 def require_pore(profile: Profile) -> None:
@@ -220,7 +220,7 @@ def times_of(steps: Steps) -> dict[str, Curve]:
 
 
 def shipped_times(profile: Profile) -> tuple[dict[str, Curve], str]:
-    """τ against field from the results that ship for the same pore and charges.
+    """τ against field from the results that ship for the same membrane and pore.
 
     Returns
     -------
@@ -229,22 +229,19 @@ def shipped_times(profile: Profile) -> tuple[dict[str, Curve], str]:
     str
         What they rest on.
     """
-    if profile.source == "campaign":
+    theirs = ships(profile)
+    if theirs is None:
         return {}, ""
-    system = profile.system
-    ships = load_profile(
-        "campaign",
-        {
-            "source": "campaign",
-            "system.pore": system.pore,
-            "system.charge_set": system.charge_set,
-        },
-    )
-    up, down = (opened(ships, p).data for p in ("step_up", "step_down"))
-    if not (up or down):
+    up, down = (opened(theirs, p).data for p in ("step_up", "step_down"))
+    runs = [
+        replicas_of(next(iter(data.values())), name)
+        for name, data in (("step_up", up), ("step_down", down))
+        if data
+    ]
+    if not runs:
         return {}, ""
-    replicas = next(iter((up or down).values())).sizes["replica"]
-    return times_of(relaxations(up, down, ships)), f"shipped: {replicas} replicas"
+    name = shipped_name(theirs, profile, "; ".join(runs))
+    return times_of(relaxations(up, down, theirs)), name
 
 
 def relaxation_panels(steps: Steps) -> dict[str, dict[float, Relaxation]]:

@@ -16,7 +16,7 @@ from ..measure.statistics import Band, Estimate, ExponentialFit, band, draw_sums
 from ..spec import Profile, PulseTrain
 from . import scorecard
 from .figures import ESTIMATOR_NAME, PROTOCOL_NAME, Curve, FloatArray, TrainSpread
-from .results import NOTHING, opened, replicas_of
+from .results import NOTHING, opened, replicas_of, shipped_name, ships
 
 Measured = TypeVar("Measured", "Pairs", "Train")
 
@@ -60,21 +60,40 @@ class Pulsed(NamedTuple):
 
 
 def pulsed(profile: Profile) -> Pulsed:
-    """The series of the pulse protocols of a profile, the pairs and what else was run.
+    """The series of the pulse protocols of a profile, as far as they were run.
 
     Raises
     ------
     MissingInputError
-        If the pairs have not been run; the message names what runs them.
+        If a protocol of pairs has not been run, or none ships; the message names what runs it.
     """
-    found = {p: series.open_protocol(profile, p) for p in PAIRS if p in profile.protocols}
-    return Pulsed(profile, found | _opened(profile, (*TRAINS, *WIDTHS.values())))
+    found = pulsed_if_run(profile)
+    lacking = [p for p in PAIRS if p in profile.protocols and p not in found.data]
+    if lacking and (profile.source == "live" or not set(PAIRS) & set(found.data)):
+        series.open_protocol(profile, lacking[0])
+    return found
 
 
 def pulsed_if_run(profile: Profile) -> Pulsed:
-    """As :func:`pulsed`, with what was run of it; where that is nothing, ``why`` says so."""
+    """What was run of the pulse protocols; where that is nothing, ``why`` says so."""
     found = _opened(profile, (*PAIRS, *TRAINS, *WIDTHS.values()))
     return Pulsed(profile, found, "" if found else opened(profile, PAIRS[0]).why)
+
+
+def shipped(found: Pulsed) -> tuple[Pulsed, str]:
+    """The pairs that ship for a system, to stand behind its own, and what they rest on.
+
+    Empty where none ships, or where it is what is shown anyhow.
+    """
+    theirs = ships(found.profile)
+    if theirs is None:
+        return Pulsed(found.profile, {}), ""
+    one = Pulsed(theirs, _opened(theirs, PAIRS))
+    if not one.data:
+        return one, ""
+    widths = {f"{train.width_ps:g}" for p in one.data for train in one.trains(p).values()}
+    run = f"{one.run(*PAIRS)}, pulses of {' and '.join(sorted(widths))} ps"
+    return one, shipped_name(theirs, found.profile, run)
 
 
 def lacking(systems: Mapping[str, Pulsed], protocols: Sequence[str]) -> dict[str, str]:

@@ -29,7 +29,7 @@ from ..drive.segments import read_manifest
 from ..errors import MissingInputError
 from ..measure import current, series
 from ..measure.statistics import FEWEST_UNITS, Estimate
-from ..spec import Profile, Sine
+from ..spec import Profile, Sine, load_profile
 from . import view
 from .figures import Curve, FloatArray
 
@@ -250,3 +250,34 @@ def opened(profile: Profile, protocol: str) -> Opened:
         return Opened(series.open_protocol(profile, protocol), "")
     except MissingInputError:
         return Opened({}, _ABSENT[profile.source])
+
+
+SIZE = {"cells_y", "cells_z", "length_x_nm", "cutoff_nm", "seed"}
+"""In what a system may differ from one that ships and still be compared with it."""
+
+
+def ships(profile: Profile) -> Profile | None:
+    """The profile of the results that ship for the same membrane, pore and solution.
+
+    None where there is no such profile, or where it is what is shown anyhow.
+    """
+    own = profile.system
+    if profile.source == "campaign":
+        return None
+    found = load_profile(
+        "campaign",
+        {"source": "campaign", "system.pore": own.pore, "system.charge_set": own.charge_set},
+    )
+    alike = found.system.model_dump(exclude=SIZE) == own.model_dump(exclude=SIZE)
+    return found if alike else None
+
+
+def shipped_name(shipped: Profile, live: Profile, run: str) -> str:
+    """What ships in a legend: its profile and runs, and its box where that is another one."""
+    own, theirs = live.system, shipped.system
+    parts = [f"shipped ({shipped.name}): {run}"]
+    if (own.cells_y, own.cells_z) != (theirs.cells_y, theirs.cells_z):
+        parts.append(f"{theirs.cells_y} × {theirs.cells_z} cells")
+    if own.length_x_nm != theirs.length_x_nm:
+        parts.append(f"Lx = {theirs.length_x_nm:g} nm")
+    return ", ".join(parts)
