@@ -972,8 +972,8 @@ def _legend_above(figure: Figure, ax: Axes, pale: str = "") -> None:
     handles, labels = ax.get_legend_handles_labels()
     if pale:
         handles = [*handles, Line2D([], [], color=GREY, alpha=PALE)]
-        labels = [*labels, f"pale: {pale}"]
-    widths_in = [0.45 + 0.06 * len(label) for label in labels]
+        labels = [*labels, textwrap.fill(f"pale: {pale}", 52)]
+    widths_in = [0.45 + 0.06 * max(map(len, label.split("\n"))) for label in labels]
     columns = len(labels)
     # matplotlib fills columns from the left, the first of them with one more
     while columns > 1 and figure.get_figwidth() < sum(
