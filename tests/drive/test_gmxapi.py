@@ -1,5 +1,6 @@
 """The ensemble through gmxapi gives what the program gives; skipped where it is absent."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -39,7 +40,7 @@ def test_both_ways_give_the_same_series_and_states(
 
     def counted(self: through_gmxapi.Servers, *arguments: object) -> int | None:
         status = real(self, *arguments)  # type: ignore[arg-type]
-        started.append(self._idle[-1][0].pid)
+        started.append(self._idle[-1].process.pid)
         return status
 
     monkeypatch.setattr(through_gmxapi.Servers, "__call__", counted)
@@ -66,6 +67,29 @@ def test_both_ways_give_the_same_series_and_states(
         for root in (here, there)
     ]
     assert ways == ["program", "gmxapi"]
+
+
+def test_a_process_is_replaced_before_it_has_grown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By jobs that fail at once: without a run input there is nothing to simulate."""
+    took: list[through_gmxapi._Server] = []
+    real = through_gmxapi.Servers._take
+
+    def seen(self: through_gmxapi.Servers) -> through_gmxapi._Server:
+        took.append(real(self))
+        return took[-1]
+
+    monkeypatch.setattr(through_gmxapi.Servers, "_take", seen)
+    monkeypatch.setattr(through_gmxapi, "SIMULATIONS_EACH", 2)
+    with contextlib.closing(through_gmxapi.Servers()) as servers:
+        for _ in range(5):
+            assert servers([], tmp_path, gromacs.Stop(), ()) == 1
+        first, _, second, _, third = took
+        assert [took.count(one) for one in (first, second, third)] == [2, 2, 1]
+        assert (first.process.returncode, second.process.returncode) == (0, 0)
+        assert third.process.poll() is None
+    assert third.process.returncode == 0
 
 
 def test_a_failure_shows_the_same_lines(
