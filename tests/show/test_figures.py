@@ -538,9 +538,24 @@ def test_shipped_times_stand_pale_behind_the_live_ones():
     figure = figures.relaxation_times(
         {"forward": live}, behind={"forward": shipped}, length_x_nm=8.0
     )
-    names = [t.get_text() for t in figure.axes[0].get_legend().get_texts()]
+    names = [t.get_text() for t in figure.legends[0].get_texts()]
     assert len(names) == 2
     assert names[0] == f"{names[1]}, shipped"
+
+
+def test_times_at_one_field_stand_side_by_side():
+    one = Curve(*(np.array([v]) for v in (0.4, 4.0, 3.0, 6.0)))
+    both = {"forward": one, "reverse": one}
+    figure = figures.relaxation_times(both, behind=both, length_x_nm=8.0)
+    (ax,) = figure.axes
+    figure.draw_without_rendering()
+    lines = [each.lines[0] for each in ax.containers]
+    across = [each.get_transform().transform(each.get_xydata())[0, 0] for each in lines]
+    # pairs of direction and source, from the left: shipped, live, live, shipped
+    assert np.diff(sorted(across)) == pytest.approx(0.05 * figure.dpi)
+    assert ax.get_xlim()[0] < 0.4 < ax.get_xlim()[1]
+    assert 6 < ax.get_ylim()[1] < 8
+    assert {p.x for p in figures.data_of(figure)} == {0.4}
 
 
 def test_shipped_loops_stand_pale_behind_the_live_ones_and_are_named():

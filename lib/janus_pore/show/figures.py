@@ -25,7 +25,7 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import ArrayLike, NDArray
 
 from ..measure.statistics import FEWEST_UNITS, Band, Estimate, ExponentialFit
@@ -324,6 +324,14 @@ def _errorbars(ax: Axes, curve: Curve, **look: Any) -> None:
         _INTERVALS[drawn.lines[0]] = Curve(x, value, low, high)
         if "label" in look:  # once in the legend, twice in the data
             look["label"] = "_" + look["label"].removeprefix("_")
+
+
+def _aside(figure: Figure, ax: Axes, place: float) -> Transform:
+    """Data coordinates moved by so many places, on the paper and not in the data.
+
+    What is moved does not count for the automatic limits.
+    """
+    return ax.transData + ScaledTranslation(0.05 * place, 0, figure.dpi_scale_trans)
 
 
 def _arrow(ax: Axes, curve: Curve, colour: str, *, outward: bool) -> None:
@@ -1561,25 +1569,33 @@ def relaxation_times(
     note
         What the figure rests on.
     """
-    figure = _figure(SINGLE_IN, 2.8)
+    figure = _figure(SINGLE_IN, 3.1)
     ax = figure.add_subplot()
-    behind = behind or {}
-    for direction in DIRECTIONS:
-        if direction in behind and behind[direction].x.size:
-            look = {**DIRECTION_LOOK[direction], "alpha": PALE, "linestyle": ""}
-            _errorbars(ax, behind[direction], label=f"{STEP_NAME[direction]}, shipped", **look)
-    for direction in DIRECTIONS:
-        if direction in curves:
-            _errorbars(
-                ax, curves[direction], label=STEP_NAME[direction], **DIRECTION_LOOK[direction]
-            )
-    drawn = [*curves.values(), *behind.values()]
-    if not any(curve.x.size for curve in drawn):
+    drawn: list[Curve] = []
+    for place, direction in zip((-1, 1), DIRECTIONS, strict=True):
+        name, look = STEP_NAME[direction], DIRECTION_LOOK[direction]
+        for found, here, how in (
+            (behind or {}, 1.5 * place, {"label": f"{name}, shipped", "alpha": PALE, "ls": ""}),
+            (curves, 0.5 * place, {"label": name, "ls": look["linestyle"]}),
+        ):
+            if direction in found and found[direction].x.size:
+                aside = _aside(figure, ax, here)
+                plain = {key: value for key, value in look.items() if key != "linestyle"}
+                _errorbars(ax, found[direction], transform=aside, **plain, **how)
+                drawn.append(found[direction])
+    if drawn:
+        _legend_above(figure, ax)
+        fields = np.concatenate([curve.x for curve in drawn])
+        tops = np.concatenate([v for curve in drawn for v in (curve.value, curve.high)])
+        room = 0.08 * max(float(np.ptp(fields)), 0.5)
+        ax.set(
+            xlim=(fields.min() - room, fields.max() + room),
+            ylim=(0, 1.08 * float(tops[np.isfinite(tops)].max())),
+        )
+    else:
         ax.text(0.5, 0.5, "no identifiable time constant", ha="center", transform=ax.transAxes)
         ax.set(xlim=(0, 1.25), yticks=[])
-    else:
-        ax.legend()
-    ax.set(ylabel="τ (ps)", xlabel=E_LABEL, ylim=(0, None))
+    ax.set(ylabel="τ (ps)", xlabel=E_LABEL)
     _voltage_axis(ax, length_x_nm)
     _note(figure, note)
     return figure
@@ -1790,15 +1806,13 @@ PoreOrNot = Mapping[str, Mapping[str, Curve]]
 def _by_estimator(
     figure: Figure, ax: Axes, curves: Mapping[str, Curve], *, pale: bool = False
 ) -> None:
-    """Points of every estimator, side by side on the paper and not in the data."""
+    """Points of every estimator side by side."""
     name = "_{}, shipped" if pale else "{}"
     for n, (estimator, curve) in enumerate(curves.items()):
-        apart_in = (n - (len(curves) - 1) / 2) * 0.05
-        aside = ScaledTranslation(apart_in, 0, figure.dpi_scale_trans)
         _errorbars(
             ax,
             curve,
-            transform=ax.transData + aside,
+            transform=_aside(figure, ax, n - (len(curves) - 1) / 2),
             color=ESTIMATOR_COLOUR[estimator],
             marker=ESTIMATOR_MARKER[estimator],
             ls="",
@@ -1882,7 +1896,6 @@ def _ratios(
                 grid = np.linspace(delays.min(), delays.max(), 200)
                 ax.plot(grid, fit.curve(grid), color=ESTIMATOR_COLOUR[estimator], lw=1)
     for ax, protocol in zip(_lowest(axes), protocols, strict=True):
-        # what is moved aside does not count for the automatic limits
         every = [*rows.values(), *(behind or {}).values()]
         x = [c.x for found in every for c in found.get(protocol, {}).values()]
         ax.set(xlim=(0, 1.06 * float(np.concatenate(x).max())), xlabel=xlabel)
