@@ -909,12 +909,14 @@ def test_the_hosted_ci_calls_targets_that_are_there() -> None:
     """GitHub's workflow and .ci/run give the same commands."""
     file = ROOT / ".github" / "workflows" / "ci.yml"
     jobs = yaml.safe_load(file.read_text(encoding="utf-8"))["jobs"]
-    calls = {
-        name: re.findall(
-            r"(?m)^make (.+)$", "\n".join(step.get("run", "") for step in job["steps"])
-        )
-        for name, job in jobs.items()
+    runs = {
+        name: "\n".join(step.get("run", "") for step in job["steps"]) for name, job in jobs.items()
     }
+    audit = runs.pop("audit")
+    assert re.search(r"(?m) pip-audit==[\d.]+$", audit)
+    assert audit.endswith(" --require-hashes -r requirements.lock\n")
+    assert jobs["audit"]["if"] == jobs["newest"]["if"]
+    calls = {name: re.findall(r"(?m)^make (.+)$", text) for name, text in runs.items()}
     assert set(calls) == {"test", "newest"}
     for commands in calls.values():
         assert {"test", "report PROFILE=tiny"} <= set(commands)
