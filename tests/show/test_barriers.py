@@ -16,6 +16,8 @@ from janus_pore.show import barriers, figures, scorecard
 WELL_NM = 0.1
 """Forces of the parts: amplitude times sin(pi x / WELL_NM), and a slope for the membrane."""
 AMPLITUDE = dict(zip(PARTS, (20.0, 200.0, -5.0, -40.0, 1.0, 24.0), strict=True))
+SIGN = {"Cl": 1.0, "K": -1.0}
+"""Of all parts: what is a hill for one ion is a well for the other."""
 EQUILIBRATE_PS, SAMPLE_PS = 1.0, 4.0
 
 
@@ -49,20 +51,22 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         rng = np.random.default_rng(1)
         records = []
         for replica in range(wanted.replicas):
-            for field in wanted.fields_V_per_nm:
-                for x in wanted.positions_nm:
-                    time = np.arange(0, EQUILIBRATE_PS + SAMPLE_PS + 0.01, 0.1)
-                    parts = np.array([force(name, x) + 0 * time for name in PARTS])
-                    # what one replica's surroundings add, and what every frame does
-                    parts += rng.normal(0, noise, (6, 1)) + rng.normal(0, noise, parts.shape)
-                    parts[:, time < EQUILIBRATE_PS - 1e-6] += 1e4
-                    parts[0, time > EQUILIBRATE_PS + SAMPLE_PS / 2] += drift
-                    position = np.column_stack([np.full_like(time, x), 0.1 + 0 * time, 0 * time])
-                    data = windows.labelled(Forces(time, position, parts.sum(axis=0), parts))
-                    directory = tmp_path / f"{replica}-{field:g}-{x:g}"
-                    directory.mkdir()
-                    data.to_netcdf(directory / "series.nc")
-                    records.append(windows.WindowRecord("Cl", field, field, x, replica, directory))
+            for ion, field, x in wanted.places:
+                time = np.arange(0, EQUILIBRATE_PS + SAMPLE_PS + 0.01, 0.1)
+                parts = SIGN[ion] * np.array([force(name, x) + 0 * time for name in PARTS])
+                # what one replica's surroundings add, and what every frame does
+                parts += rng.normal(0, noise, (6, 1)) + rng.normal(0, noise, parts.shape)
+                parts[:, time < EQUILIBRATE_PS - 1e-6] += 1e4
+                parts[0, time > EQUILIBRATE_PS + SAMPLE_PS / 2] += drift
+                position = np.column_stack([np.full_like(time, x), 0.1 + 0 * time, 0 * time])
+                total = parts.sum(axis=0)
+                data = windows.labelled(
+                    Forces(time, position, total, parts if wanted.split else parts[:0])
+                )
+                directory = tmp_path / f"{replica}-{ion}-{field:g}-{x:g}"
+                directory.mkdir()
+                data.to_netcdf(directory / "series.nc")
+                records.append(windows.WindowRecord(ion, field, field, x, replica, directory))
         monkeypatch.setattr(windows, "open_windows", lambda _: records)
         return profile
 
@@ -300,6 +304,77 @@ def test_visits_are_counted_and_few_are_not_a_profile(made, monkeypatch, enough)
 
 def test_series_of_a_window_round_trips(made, tmp_path):
     made(profile_with(fields_V_per_nm=[0.4]))
-    with xr.open_dataset(next(tmp_path.glob("0-0.4-*")) / "series.nc") as data:
+    with xr.open_dataset(next(tmp_path.glob("0-Cl-0.4-*")) / "series.nc") as data:
         assert data["part"].values.tolist() == list(PARTS)
         assert data["total"].attrs["units"] == "kJ/mol/nm"
+
+
+# --- which ion passes -------------------------------------------------------------------
+
+BOTH = {"ions": ["Cl", "K"], "fields_V_per_nm": [0.0], "split": False}
+
+
+def expected_conductance(ion: str, positions_nm) -> float:
+    """In nS, from the force linear between windows, 1 M, the pore's region, CODATA constants."""
+    x = np.linspace(-0.1, 0.1, 20001)
+    at_windows = SIGN[ion] * sum(force(name, np.array(positions_nm)) for name in PARTS)
+    F = np.interp(x, positions_nm, at_windows)
+    w = -np.concatenate([[0], np.cumsum((F[1:] + F[:-1]) / 2 * np.diff(x))])
+    resistance_m = np.trapezoid(np.exp(w / (8.314462618e-3 * 300)), x) * 1e-9
+    e, k, D = 1.602176634e-19, 1.380649e-23, {"K": 1.957e-9, "Cl": 2.032e-9}[ion]
+    c, A = 1000 * 6.02214076e23, np.pi * 0.5e-9**2
+    return float(e**2 * D * c * A / (k * 300) / resistance_m * 1e9)
+
+
+def test_the_ion_that_meets_a_well_passes_more_easily(made):
+    profile = made(profile_with(**BOTH), noise=0.5)
+    found, why = barriers.passing(profile)
+    assert (list(found), why) == (["Cl", "K"], "")
+    for ion, one in found.items():
+        expected = expected_conductance(ion, profile.windows.positions_nm)
+        assert one.conductance.value == pytest.approx(expected, rel=0.1)
+        assert one.conductance.low < expected < one.conductance.high
+        assert one.across.low < 0 < one.across.high
+    assert found["Cl"].highest.value == pytest.approx(-found["K"].lowest.value, abs=0.5)
+    assert found["Cl"].conductance.value < found["Cl"].flat_nS < found["K"].conductance.value
+    said = barriers.which_passes(found, profile)
+    assert said.endswith("K⁺ passes more easily.")
+    assert [r[0] for r in barriers.rows_of_passing(found)] == ["Cl⁻", "K⁺"]
+    assert {len(r) for r in barriers.rows_of_passing(found)} == {len(barriers.PASSING)}
+    assert "5 replicas" in barriers.basis_of_passing(profile, found)
+
+    planes = barriers.planes(profile)
+    assert [element for element, _ in sorted(planes, key=lambda p: p[1])] == ["Se", "Mo", "S"]
+    figure = figures.ion_potentials({i: one.energy for i, one in found.items()}, planes)
+    (axis,) = figure.axes
+    drawn = {line.get_label(): line.get_ydata() for line in axis.lines}
+    assert drawn["K⁺"].min() == pytest.approx(found["K"].lowest.value)
+    assert {t.get_text(): t.xy[0] for t in axis.texts} == dict(planes)
+
+
+def test_few_or_noisy_windows_leave_it_open(made):
+    noisy = made(profile_with(**BOTH, replicas=1, blocks=4), noise=400.0)
+    found, _ = barriers.passing(noisy)
+    said = barriers.which_passes(found, noisy)
+    assert "stays open. Only 1 starting state of the surroundings stands behind it" in said
+    assert "blocks of 1 ps" in barriers.basis_of_passing(noisy, found)
+
+
+def test_an_interval_of_too_few_blocks_says_nothing(made):
+    profile = made(profile_with(**BOTH, replicas=1, blocks=1))
+    found, _ = barriers.passing(profile)
+    assert "not enough statistics" in barriers.which_passes(found, profile)
+
+
+def test_without_windows_at_rest_nothing_passes(tmp_path, monkeypatch):
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
+    profile = profile_with(**BOTH)
+    build_system(profile.system)
+    found, why = barriers.passing(profile)
+    assert found == {}
+    assert why.startswith("not run in this profile: 0.45 ns of windows")
+    shipped = profile.model_copy(update={"source": "campaign"})
+    assert "do not ship" in barriers.passing(shipped)[1]
+    assert "no ion at 0 V/nm" in barriers.passing(profile_with())[1]
+    solid = profile.system.model_copy(update={"pore": "none"})
+    assert "without a pore" in barriers.passing(profile.model_copy(update={"system": solid}))[1]

@@ -1,4 +1,4 @@
-"""Table 1: forces on a chloride in the pore, its barriers by part, and their verdicts.
+"""Forces on an ion in the pore: Table 1 with its verdicts, and which ion passes.
 
 Fields are those of the reference box, as everywhere on the pages; energies and the applied
 field's share are those of the box that was simulated, where the applied field is
@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ..build.system import open_system
+from ..build.forcefield import load_forcefield
+from ..build.system import PER_MOLAR_NM3, open_system
 from ..drive import ensemble, windows
 from ..drive.decompose import PARTS, FloatArray
 from ..errors import MeasureError, MissingInputError
@@ -27,16 +28,20 @@ from ..measure.barrier import (
     Barrier,
     MeanForce,
     barrier,
+    conductance,
+    conductance_of,
     mean_force,
     pmf_band,
+    pmf_between,
 )
 from ..measure.barrier import KJ_PER_MOL_PER_E_V as KJ
-from ..measure.statistics import FEWEST_UNITS, Estimate
+from ..measure.statistics import FEWEST_UNITS, Estimate, band, estimate
 from ..spec import Profile, Windows
 from . import scorecard
-from .figures import Climb, Curve, ForcePanel
+from .figures import SPECIES_NAME, Climb, Curve, ForcePanel
 
 BINS_OF_VISITS = 8
+NO_PORE = "a membrane without a pore has no barrier to pass"
 NOT_RUN = Estimate(float("nan"), float("nan"), float("nan"), 0, "no windows at this field")
 
 
@@ -224,7 +229,7 @@ def from_visits(profile: Profile, *, every: int = 10) -> dict[float, Free]:
 def available(profile: Profile) -> tuple[dict[float, FieldBarrier], str]:
     """Barriers from the windows that were run, or none and what it takes to have them."""
     if profile.system.pore == "none":
-        return {}, "a membrane without a pore has no barrier to pass"
+        return {}, NO_PORE
     if profile.windows is None:
         return {}, (
             f"profile {profile.name} holds no ion: give it an entry 'windows' (profile reduced "
@@ -238,10 +243,16 @@ def available(profile: Profile) -> tuple[dict[float, FieldBarrier], str]:
     try:
         return from_windows(profile), ""
     except MissingInputError:
-        return {}, (
-            f"{windows.simulated_ns(profile):.3g} ns of windows are not all there; notebook "
-            "02_simulate or run_windows(profile) from janus_pore.drive.windows makes them"
-        )
+        return {}, _lacking(profile)
+
+
+def _lacking(profile: Profile) -> str:
+    if profile.source == "campaign":
+        return f"the windows of profile {profile.name} do not ship"
+    return (
+        f"{windows.simulated_ns(profile):.3g} ns of windows are not all there; notebook "
+        "02_simulate or run_windows(profile) from janus_pore.drive.windows makes them"
+    )
 
 
 def rows_of_visits(profile: Profile) -> list[tuple[str, str, str, str]]:
@@ -349,19 +360,161 @@ def _interval(one: Estimate, digits: int) -> str:
 
 def basis(profile: Profile, found: Mapping[float, FieldBarrier]) -> str:
     """What the windows' figures rest on, in one line."""
-    wanted = windows.asked_for(profile)
     worst = max(one.residual_kJ_per_mol_nm for one in found.values())
     far = max(one.far_nm for one in found.values())
     drift = max((one.drift_kJ_per_mol_nm for one in found.values()), key=abs)
     method = next(iter(found.values())).profile.total.method
+    parts = f"parts miss the total by {worst:.1g} kJ/mol/nm; "
+    return _basis(profile, method, far, drift, parts)
+
+
+def _basis(profile: Profile, method: str, far_nm: float, drift: float, more: str = "") -> str:
+    wanted = windows.asked_for(profile)
     text = (
         f"{len(wanted.positions_nm)} windows × {wanted.replicas} replicas × "
         f"{wanted.sample_ps:g} ps after {wanted.equilibrate_ps:g} ps; bands: 95 %, {method}; "
-        f"parts miss the total by {worst:.1g} kJ/mol/nm; the ion went up to {far:.2f} nm from the "
-        f"axis; from the first half of the samples to the second the force changed by up to "
-        f"{drift:.0f} kJ/mol/nm, averaged over windows"
+        f"{more}the ion went up to {far_nm:.2f} nm from the axis; from the first half of the "
+        f"samples to the second the force changed by up to {drift:.0f} kJ/mol/nm, averaged over "
+        "windows"
     )
     return text.replace("-", "−")
+
+
+# --- which ion passes -------------------------------------------------------------------
+
+
+class Passing(NamedTuple):
+    """What stands in the way of one ion while there is no field.
+
+    ``energy`` is the potential of mean force (kJ/mol), zero on average of its ends;
+    ``highest`` and ``lowest`` of it; ``across``, from its first end to its last, is zero
+    between equal reservoirs that the ends have reached. ``conductance`` is what the potential
+    leaves of ``flat``, that of the same pore without any (nS). The last two are as in
+    :class:`FieldBarrier`.
+    """
+
+    energy: Curve
+    highest: Estimate
+    lowest: Estimate
+    across: Estimate
+    conductance: Estimate
+    flat_nS: float
+    far_nm: float
+    drift_kJ_per_mol_nm: float
+
+
+def passing(profile: Profile) -> tuple[dict[str, Passing], str]:
+    """What the windows at no field say of each ion that they hold, or nothing and why.
+
+    Notes
+    -----
+    Diffusion coefficients are those of infinite dilution, and the open cross-section that of
+    the pore's region: both are more than an ion has in the pore, so that conductances are
+    upper bounds but for the error of the potential.
+    """
+    if profile.system.pore == "none":
+        return {}, NO_PORE
+    if profile.windows is None or 0.0 not in profile.windows.fields_V_per_nm:
+        return {}, (
+            "not run in this profile: it holds no ion at 0 V/nm (profile campaign holds both; "
+            "source = 'campaign' shows them)"
+        )
+    try:
+        data = series.open_windows(profile)
+    except MissingInputError:
+        return {}, f"not run in this profile: {_lacking(profile)}"
+    diffusion = scorecard.reference("ions.yaml")["diffusion"]["nm2_per_ps"]
+    out: dict[str, Passing] = {}
+    for ion in profile.windows.ions:
+        held = _held(data, profile.windows, ion, 0.0)
+        force = mean_force(
+            held.x_nm, held.data["total"].values.ravel(), {}, held.edges_nm,
+            units=held.units, unit=held.unit, fewest=1,
+        )  # fmt: skip
+        x, draws = pmf_between(force)
+        conditions = {
+            "area_nm2": np.pi * profile.run.pore_radius_nm**2,
+            "diffusion_nm2_per_ps": diffusion[ion],
+            "concentration_per_nm3": profile.system.concentration_M * PER_MOLAR_NM3,
+            "temperature_K": profile.run.temperature_K,
+            "charge_e": load_forcefield().ions[ion].charge_e,
+        }
+        units, method = force.total.n_independent, force.total.method
+        highest, lowest, across = (
+            estimate(values, units, method)
+            for values in (draws.max(axis=1), draws.min(axis=1), draws[:, -1] - draws[:, 0])
+        )
+        out[ion] = Passing(
+            Curve.of(x, band(draws, units, method)), highest, lowest, across,
+            conductance_of(force, **conditions), float(conductance(x, 0 * x, **conditions)),
+            held.far_nm, held.drift_kJ_per_mol_nm,
+        )  # fmt: skip
+    return out, ""
+
+
+PASSING = (
+    "ion", "highest w (kJ/mol)", "lowest w (kJ/mol)", "w from end to end (kJ/mol)",
+    "conductance (nS)", "without a potential (nS)",
+)  # fmt: skip
+"""Columns of :func:`rows_of_passing`."""
+
+
+def rows_of_passing(found: Mapping[str, Passing]) -> list[tuple[str, ...]]:
+    """Lines of a table, one for each ion; the columns are :data:`PASSING`."""
+    return [
+        (
+            SPECIES_NAME[ion],
+            *(_interval(e, 1) for e in (one.highest, one.lowest, one.across)),
+            _significant(one.conductance),
+            f"{one.flat_nS:.2g}",
+        )
+        for ion, one in found.items()
+    ]
+
+
+def _significant(one: Estimate) -> str:
+    text = f"{one.value:.2g}"
+    if one.enough:
+        text += f" [{one.low:.2g}, {one.high:.2g}]"
+    return text.replace("-", "−")
+
+
+def which_passes(found: Mapping[str, Passing], profile: Profile) -> str:
+    """What the conductances say, in words."""
+    each = {SPECIES_NAME[ion]: one.conductance for ion, one in found.items()}
+    said = "; ".join(f"{name} {_significant(one)} nS" for name, one in each.items())
+    text = f"Conductance at small voltage, 95 % intervals: {said}."
+    if len(each) == 2:
+        (most, high), (_, low) = sorted(each.items(), key=lambda item: -item[1].value)
+        if not (high.enough and low.enough):
+            text += " There is not enough statistics to say which ion passes more easily."
+        elif high.low > low.high:
+            text += f" {most} passes more easily."
+        else:
+            text += " The intervals overlap: which ion passes more easily stays open."
+    replicas = windows.asked_for(profile).replicas
+    if replicas < FEWEST_UNITS:
+        text += (
+            f" Only {replicas} starting state{'s' * (replicas > 1)} of the surroundings stand"
+            f"{'s' * (replicas == 1)} behind it, and intervals tell how well that was sampled."
+        )
+    return text
+
+
+def basis_of_passing(profile: Profile, found: Mapping[str, Passing]) -> str:
+    """What the windows without a field rest on, in one line."""
+    method = next(iter(found.values())).conductance.method
+    far = max(one.far_nm for one in found.values())
+    drift = max((one.drift_kJ_per_mol_nm for one in found.values()), key=abs)
+    return _basis(profile, method, far, drift)
+
+
+def planes(profile: Profile) -> list[tuple[str, float]]:
+    """Element and position along x, nm, of each of the membrane's planes of atoms."""
+    forcefield = load_forcefield()
+    charge_set = forcefield.charge_set(profile.system.charge_set)
+    heights = forcefield.lattices[charge_set.lattice].heights_nm
+    return [(charge_set.elements[site], x) for site, x in heights.items()]
 
 
 # --- verdicts ---------------------------------------------------------------------------

@@ -1410,6 +1410,49 @@ def potentials(climbs: Mapping[float, Climb], *, note: str = "") -> Figure:
     return figure
 
 
+@styled
+def ion_potentials(
+    energies: Mapping[str, Curve],
+    planes: Sequence[tuple[str, float]],
+    *,
+    every: int = 1,
+    note: str = "",
+) -> Figure:
+    """Potentials of mean force of both ions along the pore.
+
+    Parameters
+    ----------
+    energies
+        Ion to curve (x in nm from the metal plane, kJ/mol).
+    planes
+        Element and position (nm) of each of the membrane's planes of atoms.
+    every
+        Mark one in so many points: those that were measured.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN, 3.0)
+    ax = figure.subplots()
+    for ion, curve in energies.items():
+        marker = "s" if ion == "K" else "o"
+        _draw(
+            ax, curve, color=SPECIES_COLOUR[ion], marker=marker, markevery=every,
+            label=SPECIES_NAME[ion],
+        )  # fmt: skip
+    _zero(ax)
+    for element, x_nm in planes:
+        ax.axvline(x_nm, color=GREY, linestyle=":", linewidth=0.8, zorder=0)
+        ax.annotate(
+            element, (x_nm, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
+            textcoords="offset points", ha="center", fontsize=7, color=GREY,
+        )  # fmt: skip
+    ax.set(xlabel="x of the ion from the metal plane (nm)")
+    ax.set_ylabel("potential of mean force (kJ/mol)")
+    figure.legend(loc="outside right upper")
+    _note(figure, note)
+    return figure
+
+
 # --- order of the pore water ----------------------------------------------------------
 
 
