@@ -83,6 +83,9 @@ def test_the_comparison_has_a_panel_for_each_point() -> None:
         f"pore=none\nseed={i}" for i in range(6)
     ]
     assert max(shown[5].get_lines()[1].get_ydata()) == 5.0
+    assert [ax.get_xlabel() for ax in shown] == ["", "", *["time (ps)"] * 4]
+    drawn = [each for each in shown[5].get_lines() if not each.get_label().startswith("_")]
+    assert len({each.get_linestyle() for each in drawn}) == len(drawn) == 3
 
 
 def test_the_published_sweep_is_planned_within_a_minute(sweep_file: Path) -> None:

@@ -12,6 +12,7 @@ import functools
 import html
 import io
 import itertools
+import re
 import textwrap
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,7 @@ STYLE: dict[str, Any] = {
 SPECIES_COLOUR = {"K": PURPLE, "Cl": GREEN}
 SPECIES_NAME = {"K": "K⁺", "Cl": "Cl⁻"}
 ESTIMATOR_COLOUR = {"box": BLUE, "pore": ORANGE, "crossings": GREEN}
+ESTIMATOR_LINE = {"box": "-", "pore": "--", "crossings": ":"}
 ESTIMATOR_NAME = {
     "box": "whole box",
     "pore": "pore slab",
@@ -894,13 +896,12 @@ def driven(
     axes = figure.subplots(3, 1, sharex=True)
     axes[0].plot(time_ps, field_V_per_nm, color=VERMILLION)
     axes[0].set(ylabel="applied E\n(V/nm)")
-    styles = {"box": "-", "pore": "--", "crossings": ":"}
     for name, value in charge_e.items():
         axes[1].plot(
             time_ps,
             value,
             color=ESTIMATOR_COLOUR[name],
-            ls=styles[name],
+            ls=ESTIMATOR_LINE[name],
             label=ESTIMATOR_NAME[name],
         )
     axes[1].set(ylabel="charge moved\n(e)")
@@ -935,14 +936,15 @@ def comparison(panels: Mapping[str, Mapping[str, Curve]], *, note: str = "") -> 
     for ax, (label, curves) in zip(axes, panels.items(), strict=False):
         _zero(ax)
         for estimator, curve in curves.items():
-            colour = ESTIMATOR_COLOUR[estimator]
-            _draw(ax, curve, color=colour, label=ESTIMATOR_NAME[estimator])
+            colour, style = ESTIMATOR_COLOUR[estimator], ESTIMATOR_LINE[estimator]
+            _draw(ax, curve, color=colour, ls=style, label=ESTIMATOR_NAME[estimator])
         ax.set_title(label.replace(",", "\n"), fontsize=6.5)
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
     _legend_above(figure, axes[0])
     figure.supylabel("charge moved (e)", fontsize=8)
-    axes[(rows - 1) * columns].set_xlabel("time (ps)")
+    for ax in _lowest(axes.reshape(rows, columns)):
+        ax.set_xlabel("time (ps)")
     _note(figure, note)
     return figure
 
@@ -980,7 +982,8 @@ def _legend_above(figure: Figure, ax: Axes, pale: str = "") -> None:
     handles, labels = ax.get_legend_handles_labels()
     if pale:
         handles = [*handles, Line2D([], [], color=GREY, alpha=PALE)]
-        labels = [*labels, textwrap.fill(f"pale: {pale}", 52)]
+        after_a_comma = re.sub(r"(?<![,;:]) ", "\u00a0", f"pale: {pale}")
+        labels = [*labels, textwrap.fill(after_a_comma, 52).replace("\u00a0", " ")]
     widths_in = [0.45 + 0.06 * max(map(len, label.split("\n"))) for label in labels]
     columns = len(labels)
     # matplotlib fills columns from the left, the first of them with one more
@@ -1118,7 +1121,10 @@ def transport_and_charging(
     ax = figure.add_subplot(grid[:, -1])
     for height, (name, point) in enumerate(shares.items()):
         _shares_point(ax, -float(height), point)
-        ax.text(0.0, 0.3 - height, name, transform=ax.get_yaxis_transform(), fontsize=7)
+        ax.text(
+            0.0, 0.3 - height, name,
+            transform=ax.get_yaxis_transform(), fontsize=7, path_effects=HALO,
+        )  # fmt: skip
     for level in (0.0, 1.0):
         ax.axvline(level, color="#BBBBBB", lw=0.6, zorder=0)
     ax.set(
@@ -2103,13 +2109,12 @@ def pulse_trace(
     # a frame holds the field of the step that led to it
     upper.plot(time_ps, field_V_per_nm, color=VERMILLION, drawstyle="steps-pre")
     upper.set_ylabel("applied E\n(V/nm)")
-    styles = {"box": "-", "pore": "--", "crossings": ":"}
     for estimator, curve in current_nA.items():
         _draw(
             lower,
             curve,
             color=ESTIMATOR_COLOUR[estimator],
-            ls=styles[estimator],
+            ls=ESTIMATOR_LINE[estimator],
             label=ESTIMATOR_NAME[estimator],
         )
     lower.set(xlabel="time (ps)", ylabel="current I (nA)")
@@ -2322,7 +2327,7 @@ def circuit_trace(
         lower.plot(trace.time_ps, trace.order, color=BLUE)
         lower.set(xlabel="time (ps)", ylabel="order x")
     steady.legend(loc="lower right", fontsize=6.5)
-    figure.suptitle(textwrap.fill(label, 90 if trace else 45), fontsize=8.5, x=0.01, ha="left")
+    figure.suptitle(textwrap.fill(label, 90 if trace else 48), fontsize=8.5, x=0.01, ha="left")
     _note(figure, note)
     return figure
 
@@ -2390,7 +2395,7 @@ def spiking_map(
             ax.axhline(own_zF, color=GREY, ls=":", lw=1)
             ax.annotate(
                 "the membrane's own", (0.01, own_zF), xycoords=("axes fraction", "data"),
-                va="bottom", fontsize=6.5, color=GREY,
+                va="bottom", fontsize=6.5, color=GREY, path_effects=HALO,
             )  # fmt: skip
         ax.set(yscale="log", xlabel=title)
     axes[0].set_ylabel("capacitance (zF)")

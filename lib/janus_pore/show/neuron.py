@@ -381,7 +381,7 @@ def _trace(
     current = np.asarray(element.current_nA(run.voltage_V, run.order), dtype=float)
     words = (
         f"bias {one.bias_V:.3g} V, R = {one.resistance_GOhm:.3g} GΩ, "
-        f"L = {one.inductance_mH:.3g} mH, C = {one.capacitance_zF:.3g} zF: {shown.outcome}"
+        f"L = {one.inductance_mH / 1000:.3g} H, C = {one.capacitance_zF:.3g} zF: {shown.outcome}"
         + (f" at {shown.frequency_GHz:.3g} GHz" if np.isfinite(shown.frequency_GHz) else "")
     )
     return Trace(run.time_ps, run.voltage_V, run.order, current, words)
