@@ -184,6 +184,29 @@ def test_axis_potential_in_the_pore_against_direct_sum():
     assert membrane.axis_potential(built, x) == pytest.approx(expected, abs=2e-3)
 
 
+@pytest.mark.parametrize("pore", ["hollow6", "bond4"])
+@pytest.mark.parametrize("ion", ["K", "Cl"])
+def test_axis_lennard_jones_against_pairs(pore, ion):
+    """Pair by pair, image by image, with parameters mixed by hand."""
+    forcefield = load_forcefield()
+    built = membrane.build_membrane(SystemSpec(cells_y=6, cells_z=4, pore=pore))
+    lj, one = forcefield.lennard_jones("stewart"), forcefield.ions[ion]
+    x = np.array([-0.6, -0.15, 0.0, 0.4])
+    expected = np.zeros(len(x))
+    for (dx, y, z), element in zip(built.positions_nm, built.elements, strict=True):
+        sigma = 0.5 * (lj[element].sigma_nm + one.sigma_nm)
+        epsilon = (lj[element].epsilon_kJ_per_mol * one.epsilon_kJ_per_mol) ** 0.5
+        for i in range(-6, 7):
+            for k in range(-6, 7):
+                off_y = y + i * built.box_yz_nm[0] - built.centre_yz_nm[0]
+                off_z = z + k * built.box_yz_nm[1] - built.centre_yz_nm[1]
+                r = np.sqrt((x - dx) ** 2 + off_y**2 + off_z**2)
+                expected += 4 * epsilon * ((sigma / r) ** 12 - (sigma / r) ** 6)
+    found = membrane.axis_lennard_jones(built, lj, one, x)
+    assert found == pytest.approx(expected, abs=0.01)
+    assert np.abs(found).max() > 3
+
+
 def test_axis_potential_of_the_paper():
     built = membrane.build_membrane(SystemSpec())
     x = np.linspace(-1, 1, 81)

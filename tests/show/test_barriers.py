@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from janus_pore import spec
+from janus_pore.build.membrane import axis_potential, build_membrane
 from janus_pore.build.system import build_system
 from janus_pore.drive import windows
 from janus_pore.drive.decompose import PARTS, Forces
@@ -307,6 +308,36 @@ def test_series_of_a_window_round_trips(made, tmp_path):
     with xr.open_dataset(next(tmp_path.glob("0-Cl-0.4-*")) / "series.nc") as data:
         assert data["part"].values.tolist() == list(PARTS)
         assert data["total"].attrs["units"] == "kJ/mol/nm"
+
+
+# --- the bare membrane ------------------------------------------------------------------
+
+
+def test_energies_on_the_axis_are_charge_times_potential_and_van_der_waals():
+    system = spec.load_profile("tiny").system
+    x = np.linspace(-1.0, 1.0, 41)
+    found = barriers.pore_energies(system, ("hollow6", "bond4"), x)
+    for pore, energies in found.items():
+        bare = build_membrane(system.model_copy(update={"pore": pore}))
+        for (ion, _), one in energies.items():
+            charged = -SIGN[ion] * KJ_PER_MOL_PER_E_V * axis_potential(bare, x)
+            assert one.whole - one.vdw == pytest.approx(charged)
+        assert np.abs(energies["K", "liang"].vdw - energies["K", "stewart"].vdw).max() > 0.2
+    rows = barriers.rows_of_pore_energies(x, found)
+    assert [r[:2] for r in rows] == [
+        (pore, ion) for pore in ("hollow6", "bond4") for ion in ("K⁺", "Cl⁻")
+    ]
+    # only a Cl- in the narrower pore meets a wall
+    assert [r[3] == "none" for r in rows] == [True, True, True, False]
+
+    figure = figures.pore_energies(x, found, highest_kJ_per_mol=250.0)
+    axes = np.array(figure.axes).reshape(2, 2)
+    assert [ax.get_title(loc="left") for ax in axes[0]] == ["hollow6", "bond4"]
+    for ax, one in zip(axes[:, 1], found["bond4"]["Cl", "stewart"], strict=True):
+        drawn = {line.get_label(): line.get_ydata() for line in ax.lines}
+        assert drawn["Cl⁻, S of stewart"] == pytest.approx(one)
+        assert ax.get_ylim()[0] < one.min()
+        assert min(one.max(), 250.0) <= ax.get_ylim()[1] <= 250.0
 
 
 # --- which ion passes -------------------------------------------------------------------

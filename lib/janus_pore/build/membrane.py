@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +12,15 @@ from scipy.special import erf, erfc
 
 from ..errors import BuildError
 from ..spec import PORE_PATTERN, SystemSpec
-from .forcefield import SITES, LatticeParameters, load_forcefield
+from .forcefield import SITES, LatticeParameters, LennardJones, Particle, load_forcefield
 
 Array = NDArray[np.float64]
 
 COULOMB_V_nm_per_e = 1.439964548
 """e / (4 π ε0): the potential in V of one elementary charge at 1 nm."""
+
+LJ_REACH_nm = 5.0
+"""Beyond this all of a membrane's attraction is below 0.01 kJ/mol."""
 
 CENTRES = ("hollow", "bond", "metal", "chalcogen")
 """Where a pore can be centred: a hexagon's middle, a bond's middle (in projection), a metal,
@@ -370,6 +374,45 @@ def axis_potential(membrane: Membrane, x_nm: Array) -> Array:
                 * (np.exp(-((alpha * dx) ** 2)) / alpha + np.sqrt(np.pi) * dx * erf(alpha * dx))
             )
         out[i] = COULOMB_V_nm_per_e * total
+    return out
+
+
+def axis_lennard_jones(
+    membrane: Membrane, parameters: Mapping[str, LennardJones], ion: Particle, x_nm: Array
+) -> Array:
+    """Lennard-Jones energy of an ion on the pore's axis with the bare membrane.
+
+    Parameters
+    ----------
+    membrane
+        With its metals at x = 0.
+    parameters
+        Of its elements (:meth:`janus_pore.build.forcefield.ForceField.lennard_jones`).
+    ion
+        The ion's.
+    x_nm
+        (n,) positions on the axis.
+
+    Returns
+    -------
+    ndarray
+        (n,) energy in kJ/mol: the sum over all images in y and z within :data:`LJ_REACH_nm`,
+        with the mixing of the force field, Lorentz-Berthelot.
+    """
+    box = np.array(membrane.box_yz_nm)
+    in_plane = membrane.positions_nm[:, 1:] - membrane.centre_yz_nm
+    in_plane -= box * np.round(in_plane / box)
+    i, k = (np.arange(-n, n + 1) for n in np.ceil(LJ_REACH_nm / box).astype(int))
+    images = in_plane[:, None, :] + (np.stack(np.meshgrid(i, k), axis=-1).reshape(-1, 2) * box)
+    across2 = (images**2).sum(axis=2)
+    mixed = [parameters[element] for element in membrane.elements]
+    sigma = np.array([(p.sigma_nm + ion.sigma_nm) / 2 for p in mixed])[:, None]
+    epsilon = np.sqrt([p.epsilon_kJ_per_mol * ion.epsilon_kJ_per_mol for p in mixed])[:, None]
+    out = np.empty(len(x_nm))
+    for n, here in enumerate(x_nm):
+        r2 = across2 + (here - membrane.positions_nm[:, 0, None]) ** 2
+        sixth = np.where(r2 < LJ_REACH_nm**2, (sigma**2 / r2) ** 3, 0.0)
+        out[n] = (4 * epsilon * (sixth**2 - sixth)).sum()
     return out
 
 

@@ -1,4 +1,5 @@
-"""Forces on an ion in the pore: Table 1 with its verdicts, and which ion passes.
+"""Forces on an ion in the pore: Table 1 with its verdicts, and which ion passes; its energies
+beside the bare membrane.
 
 Fields are those of the reference box, as everywhere on the pages; energies and the applied
 field's share are those of the box that was simulated, where the applied field is
@@ -7,6 +8,7 @@ field's share are those of the box that was simulated, where the applied field i
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +20,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from ..build.forcefield import load_forcefield
+from ..build.membrane import axis_lennard_jones, axis_potential, build_membrane
 from ..build.system import PER_MOLAR_NM3, open_system
 from ..drive import ensemble, windows
 from ..drive.decompose import PARTS, FloatArray
@@ -36,9 +39,9 @@ from ..measure.barrier import (
 )
 from ..measure.barrier import KJ_PER_MOL_PER_E_V as KJ
 from ..measure.statistics import FEWEST_UNITS, Estimate, band, estimate
-from ..spec import Profile, Windows
+from ..spec import Profile, SystemSpec, Windows
 from . import scorecard
-from .figures import SPECIES_NAME, Climb, Curve, ForcePanel
+from .figures import SPECIES_NAME, AxisEnergy, Climb, Curve, ForcePanel
 
 BINS_OF_VISITS = 8
 NO_PORE = "a membrane without a pore has no barrier to pass"
@@ -378,6 +381,65 @@ def _basis(profile: Profile, method: str, far_nm: float, drift: float, more: str
         "windows"
     )
     return text.replace("-", "−")
+
+
+# --- the bare membrane ------------------------------------------------------------------
+
+
+def pore_energies(
+    system: SystemSpec, pores: Sequence[str], x_nm: FloatArray
+) -> dict[str, dict[tuple[str, str], AxisEnergy]]:
+    """Energy of K+ and Cl- on the axis of the bare membrane with each pore, in vacuum.
+
+    Returns
+    -------
+    dict
+        Pore to ion and set of the chalcogen's Lennard-Jones parameters to energies (n,).
+    """
+    forcefield = load_forcefield()
+    out: dict[str, dict[tuple[str, str], AxisEnergy]] = {}
+    for pore in pores:
+        bare = build_membrane(system.model_copy(update={"pore": pore}))
+        potential_V = axis_potential(bare, x_nm)
+        out[pore] = {}
+        for (ion, particle), name in itertools.product(
+            forcefield.ions.items(), forcefield.membrane_lj.variants
+        ):
+            vdw = axis_lennard_jones(bare, forcefield.lennard_jones(name), particle, x_nm)
+            whole = particle.charge_e * KJ * potential_V + vdw
+            out[pore][ion, name] = AxisEnergy(whole, vdw)
+    return out
+
+
+PORE_ENERGIES = (
+    "pore", "ion", "lowest and highest energy (kJ/mol)", "van der Waals wall (kJ/mol)",
+    "largest difference between the sets of S (kJ/mol)",
+)  # fmt: skip
+"""Columns of :func:`rows_of_pore_energies`."""
+
+
+def rows_of_pore_energies(
+    x_nm: FloatArray, found: Mapping[str, Mapping[tuple[str, str], AxisEnergy]]
+) -> list[tuple[str, ...]]:
+    """Lines of a table for each pore and ion; the columns are :data:`PORE_ENERGIES`.
+
+    The first two energies are those with the first set, which the profiles use.
+    """
+    out = []
+    for pore, energies in found.items():
+        for ion in dict.fromkeys(ion for ion, _ in energies):
+            first, *others = (one for (name, _), one in energies.items() if name == ion)
+            apart = np.max([np.abs(one.vdw - first.vdw) for one in others], axis=0)
+            wall, most = int(first.vdw.argmax()), int(apart.argmax())
+            cells = (
+                f"{first.whole.min():.0f} to {first.whole.max():.0f}",
+                f"{first.vdw[wall]:.1f} at x = {x_nm[wall]:.2f} nm"
+                if first.vdw[wall] > 0
+                else "none",
+                f"{apart[most]:.1f} at x = {x_nm[most]:.2f} nm",
+            )
+            out.append((pore, SPECIES_NAME[ion], *(c.replace("-", "−") for c in cells)))
+    return out
 
 
 # --- which ion passes -------------------------------------------------------------------

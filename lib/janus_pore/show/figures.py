@@ -749,6 +749,59 @@ def axis_potential(
     return figure
 
 
+class AxisEnergy(NamedTuple):
+    """Energy of an ion on the axis of the bare membrane, kJ/mol: whole, and van der Waals."""
+
+    whole: FloatArray
+    vdw: FloatArray
+
+
+@styled
+def pore_energies(
+    x_nm: ArrayLike,
+    pores: Mapping[str, Mapping[tuple[str, str], AxisEnergy]],
+    *,
+    highest_kJ_per_mol: float = 400.0,
+    note: str = "",
+) -> Figure:
+    """Energy of each ion on the axis of each pore, whole and van der Waals alone.
+
+    Parameters
+    ----------
+    x_nm
+        Position along the axis from the metal plane, shape (n,).
+    pores
+        Pore to ion and set of the chalcogen's parameters to energies, shape (n,) each.
+    highest_kJ_per_mol
+        Walls are cut off above this.
+    note
+        What the figure rests on.
+    """
+    figure = _figure(DOUBLE_IN, 4.4)
+    axes = figure.subplots(2, len(pores), sharex=True, sharey="row", squeeze=False)
+    for (upper, lower), (pore, energies) in zip(axes.T, pores.items(), strict=True):
+        sets = list(dict.fromkeys(name for _, name in energies))
+        for (ion, name), one in energies.items():
+            for ax, values in ((upper, one.whole), (lower, one.vdw)):
+                ax.plot(
+                    x_nm, values, color=SPECIES_COLOUR[ion],
+                    linestyle=("-", "--", ":")[sets.index(name) % 3],
+                    label=f"{SPECIES_NAME[ion]}, S of {name}",
+                )  # fmt: skip
+        for ax in (upper, lower):
+            _zero(ax)
+            ax.axvline(0, color="#BBBBBB", lw=0.6, zorder=0)
+        upper.set_title(pore)
+        lower.set_xlabel("←  −x face    x − x(Mo) (nm)    +x face  →")
+    for ax in axes[:, 0]:  # the limits are a row's
+        ax.set_ylim(top=min(ax.get_ylim()[1], highest_kJ_per_mol))
+    axes[0, 0].set_ylabel("energy (kJ/mol)")
+    axes[1, 0].set_ylabel("van der Waals alone (kJ/mol)")
+    _legend_above(figure, axes[0, 0])
+    _note(figure, note)
+    return figure
+
+
 @styled
 def density_profile(
     x_nm: ArrayLike,
