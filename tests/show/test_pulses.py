@@ -199,7 +199,7 @@ def test_what_was_not_run_is_said(tmp_path, monkeypatch):
     systems = {"with": pulses.Pulsed(DEMO, {"ppf": {}}), "without": NOTHING}
     whys = pulses.lacking(systems, ["ppf", "ppd"])
     assert list(whys.values()) == ["", "not run yet", "not run", "not run"]
-    assert list(whys)[3] == "depression (PPD), without"
+    assert list(whys)[3] == "depression (PPD) without"
 
 
 def test_the_pairs_that_ship_are_taken_as_far_as_they_are_there(monkeypatch):

@@ -99,7 +99,7 @@ def shipped(found: Pulsed) -> tuple[Pulsed, str]:
 def lacking(systems: Mapping[str, Pulsed], protocols: Sequence[str]) -> dict[str, str]:
     """Panel of Fig. 5 to why it was not run; empty where it was."""
     return {
-        f"{PROTOCOL_NAME[p]}, {title}": ""
+        f"{PROTOCOL_NAME[p]} {title}": ""
         if p in one.data
         else one.why or opened(one.profile, p).why
         for title, one in systems.items()
