@@ -194,7 +194,7 @@ def test_what_was_not_run_is_said(tmp_path, monkeypatch):
     no_control = DEMO.without_pore().without_pore()
     assert pulses.pulsed_if_run(no_control).why == "not run in this profile"
     shipped = DEMO.model_copy(update={"source": "campaign"})
-    with pytest.raises(MissingInputError, match="no results of protocol 'ppf' ship"):
+    with pytest.raises(MissingInputError, match="no results of 'ppf' ship"):
         pulses.pulsed(shipped)
     systems = {"with": pulses.Pulsed(DEMO, {"ppf": {}}), "without": NOTHING}
     whys = pulses.lacking(systems, ["ppf", "ppd"])
