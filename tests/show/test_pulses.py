@@ -87,6 +87,16 @@ def test_two_delays_give_ratios_but_no_time():
     assert len(pulses.pair_rows({"": found})) == 6
 
 
+def test_where_nothing_ever_flows_one_row_says_so():
+    made = paired(DEMO, "ppf", lambda d: 2.0)
+    for data in made.values():
+        data["charge"].loc[{"estimator": "crossings"}] = 0.0
+    rows = pulses.pair_rows({"": pulsed(DEMO, ppf=made)})
+    assert len(rows) == 2 + 2 + 1
+    assert [r for r in rows if "0 in each of" in r[4]] == [rows[-1]]
+    assert rows[-1][2:4] == ("each", "mid-plane crossings")
+
+
 def test_a_pulse_trace_is_the_mean_current():
     data = paired(DEMO, "ppf", lambda d: 2.0)
     label, train = pulses.shortest_delay(pulsed(DEMO, ppf=data), "ppf")

@@ -480,21 +480,31 @@ FIT_TABLE = ("system", "protocol", "current", "A0", "A1", "τ (ps)", "identifiab
 
 
 def pair_rows(systems: Mapping[str, Pulsed]) -> list[tuple[str, ...]]:
-    """Currents and ratio of every pair, by system."""
-    return [
-        (
-            title,
-            protocol,
-            f"{delay:g}",
-            ESTIMATOR_NAME[estimator],
-            *(scorecard.describe(statistics.mean(one.currents_nA[:, d, k, n])) for n in (0, 1)),
-            scorecard.describe(one.ratio.at((d, k))),
-        )
-        for title, found in systems.items()
-        for protocol, one in all_pairs(found).items()
-        for d, delay in enumerate(one.x_ps)
-        for k, estimator in enumerate(one.estimators)
-    ]
+    """Currents and ratio of every pair, by system; in one row where nothing ever flowed."""
+    rows: list[tuple[str, ...]] = []
+    for title, found in systems.items():
+        for protocol, one in all_pairs(found).items():
+            for k, estimator in enumerate(one.estimators):
+                name = ESTIMATOR_NAME[estimator]
+                if not one.currents_nA[:, :, k].any():
+                    n = one.currents_nA.shape[0]
+                    rows.append((title, protocol, "each", name, *2 * (f"0 in each of {n}",), "–"))
+                    continue
+                rows += [
+                    (
+                        title,
+                        protocol,
+                        f"{delay:g}",
+                        name,
+                        *(
+                            scorecard.describe(statistics.mean(one.currents_nA[:, d, k, pulse]))
+                            for pulse in (0, 1)
+                        ),
+                        scorecard.describe(one.ratio.at((d, k))),
+                    )
+                    for d, delay in enumerate(one.x_ps)
+                ]
+    return rows
 
 
 def fit_rows(systems: Mapping[str, Pulsed]) -> list[tuple[str, ...]]:
