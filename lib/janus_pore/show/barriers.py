@@ -374,7 +374,8 @@ def basis(profile: Profile, found: Mapping[float, FieldBarrier]) -> str:
 def _basis(profile: Profile, method: str, far_nm: float, drift: float, more: str = "") -> str:
     wanted = windows.asked_for(profile)
     text = (
-        f"{len(wanted.positions_nm)} windows × {wanted.replicas} replicas × "
+        f"{len(wanted.positions_nm)} windows × {wanted.replicas} "
+        f"replica{'s' * (wanted.replicas > 1)} × "
         f"{wanted.sample_ps:g} ps after {wanted.equilibrate_ps:g} ps; bands: 95 %, {method}; "
         f"{more}the ion went up to {far_nm:.2f} nm from the axis; from the first half of the "
         f"samples to the second the force changed by up to {drift:.0f} kJ/mol/nm, averaged over "
