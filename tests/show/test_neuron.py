@@ -13,7 +13,7 @@ from janus_pore import spec
 from janus_pore.drive.field import duration_ps, field_at
 from janus_pore.errors import MissingInputError
 from janus_pore.measure import memristor
-from janus_pore.show import neuron
+from janus_pore.show import neuron, results
 
 REDUCED = spec.load_profile("reduced")
 TRUTH = memristor.Parameters(
@@ -188,3 +188,19 @@ def test_learning_needs_the_steps(tmp_path, monkeypatch):
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
     with pytest.raises(MissingInputError):
         neuron.learn(REDUCED, "box")
+
+
+def test_of_what_ships_the_steps_of_one_direction_are_enough(tmp_path, monkeypatch):
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
+    up = made("step_up", replicas=4)
+
+    def opened(profile, protocol):
+        there = up if protocol == "step_up" and profile.system.pore != "none" else {}
+        return results.Opened(there, "")
+
+    monkeypatch.setattr(neuron, "opened", opened)
+    with pytest.raises(MissingInputError):
+        neuron.learn(REDUCED, "box")
+    learned = neuron.learn(REDUCED.model_copy(update={"source": "campaign"}), "box")
+    assert list(neuron.training_columns(learned)) == ["field up"]
+    assert learned.fit.parameters.tau_up_ps == pytest.approx(TRUTH.tau_up_ps, rel=0.5)

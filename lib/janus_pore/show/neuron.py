@@ -114,9 +114,12 @@ def learn(profile: Profile, estimator: str) -> Learned:
     Raises
     ------
     MissingInputError
-        If the steps have not been run.
+        If steps of one direction have not been run, or none ship.
     """
-    steps = {p: series.open_protocol(profile, p) for p in TRAINING}
+    steps = _open_those_run(profile, TRAINING)
+    lacking = [p for p in TRAINING if p not in steps]
+    if lacking and (profile.source == "live" or not steps):
+        series.open_protocol(profile, lacking[0])
     training = recordings(profile, steps, estimator, most_points=MOST_POINTS)
     control = profile.without_pore()
     alone = _open_those_run(control, HELD_OUT)
@@ -214,7 +217,7 @@ def panels(
 
 def training_columns(learned: Learned) -> dict[str, dict[str, Recording]]:
     """Recordings of the fit by direction, named by the field that each step leads to."""
-    return {
+    columns = {
         title: {
             f"{float(name.split('=')[-1]):g} V/nm" if "=" in name else name: r
             for name, r in learned.training.items()
@@ -222,6 +225,7 @@ def training_columns(learned: Learned) -> dict[str, dict[str, Recording]]:
         }
         for title, protocol in zip(("field up", "field down"), TRAINING, strict=True)
     }
+    return {title: found for title, found in columns.items() if found}
 
 
 def held_out_columns(learned: Learned) -> dict[str, dict[str, Recording]]:
