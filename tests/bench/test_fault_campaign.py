@@ -54,9 +54,13 @@ def test_wrong_and_missing_results_are_noticed(
 
 @pytest.fixture
 def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> faults.Campaign:
-    """One whose drivers do nothing, for long, and have no handlers."""
+    """One whose drivers do nothing, for long, and have no handlers.
+
+    A shell that starts the tests in the background has SIGINT ignored; the driver does not.
+    """
     made = faults.Campaign(tmp_path, seed=1, replicas=1)
-    command = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"]
+    code = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    command = [sys.executable, "-c", code + "print(flush=True); time.sleep(600)"]
 
     def start() -> subprocess.Popen[str]:
         return subprocess.Popen(

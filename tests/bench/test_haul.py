@@ -85,12 +85,14 @@ def test_what_grows_is_seen() -> None:
 
 def test_the_memory_of_children_that_ended_counts() -> None:
     household = haul.Household()
+    household.look()
+    others = household.held()["memory_of_its_children_MB"]  # what earlier tests left at work
     command = [
         sys.executable,
         "-c",
         "held = bytes(range(256)) * 200_000; print(flush=True); input()",
     ]
-    for name, least in (("janus_pore.drive.through_gmxapi", 48), ("grompp", 0)):
+    for name, counts in (("janus_pore.drive.through_gmxapi", True), ("grompp", False)):
         child = subprocess.Popen(
             [*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -99,8 +101,8 @@ def test_the_memory_of_children_that_ended_counts() -> None:
         with haul.watching(household.look):
             pass
         child.communicate("\n")
-        held = household.held()["memory_of_its_children_MB"]
-        assert held > least if least else held == 0
+        more = household.held()["memory_of_its_children_MB"] - others
+        assert more > 40 if counts else more < 10
 
 
 def test_both_have_a_section() -> None:
