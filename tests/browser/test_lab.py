@@ -73,6 +73,15 @@ def settled(element) -> np.ndarray:
     raise AssertionError("the canvas stays blank")
 
 
+def wait_until(so) -> None:
+    """What a page comes to show, sooner or later."""
+    for _ in range(720):
+        if so():
+            return
+        time.sleep(0.25)
+    raise AssertionError("it did not happen within three minutes")
+
+
 def test_the_molecules_are_drawn_and_can_be_seen_from_two_sides(page, lab):
     run_all(page, lab, "01_build")
     canvas = page.locator(".jp-OutputArea canvas").first
@@ -80,9 +89,8 @@ def test_the_molecules_are_drawn_and_can_be_seen_from_two_sides(page, lab):
     assert share(side, "orange") > 0.01
     assert share(side, "blue") > 0.002
     page.get_by_role("button", name="top", exact=True).click()
-    time.sleep(1)
-    top = pixels(canvas)
-    assert share(top, "orange") > 2 * share(side, "orange")  # the whole face instead of its edge
+    # the whole face instead of its edge
+    wait_until(lambda: share(pixels(canvas), "orange") > 2 * share(side, "orange"))
     close_kernels(lab)
 
 
@@ -92,8 +100,7 @@ def test_a_design_follows_its_sliders_and_runs_while_nobody_looks(page, lab, rep
     still = settled(canvas)
     page.locator(".jp-OutputArea .widget-slider .noUi-handle").first.focus()
     page.keyboard.press("End")
-    page.wait_for_timeout(1000)
-    assert np.abs(pixels(canvas) - still).max() > 50  # another frame
+    wait_until(lambda: np.abs(pixels(canvas) - still).max() > 50)  # another frame
 
     drawn = page.get_by_role("img", name="The designed field")
     drawn.scroll_into_view_if_needed()
@@ -104,14 +111,14 @@ def test_a_design_follows_its_sliders_and_runs_while_nobody_looks(page, lab, rep
         page.keyboard.press("ArrowLeft")
     page.wait_for_function("(old) => !document.body.innerHTML.includes(old)",
                            arg=drawn.get_attribute("aria-label"))  # fmt: skip
-    assert np.abs(pixels(drawn) - before).max() > 50
+    wait_until(lambda: np.abs(pixels(drawn) - before).max() > 50)
 
     run = page.locator("button.jupyter-button", has_text=re.compile("^run$"))
     run.click()
     status = page.get_by_role("status")
     status.filter(has_text="finished").wait_for(timeout=WAIT_ms)
-    assert page.get_by_text(re.compile("all of it is on disk")).is_visible()
-    assert drawn.get_by_text("replica 0").count() > 0
+    wait_until(lambda: page.get_by_text(re.compile("all of it is on disk")).is_visible())
+    wait_until(lambda: drawn.get_by_text("replica 0").count() > 0)
 
     handle.locator("visible=true").first.focus()
     page.keyboard.press("ArrowLeft")
@@ -122,10 +129,7 @@ def test_a_design_follows_its_sliders_and_runs_while_nobody_looks(page, lab, rep
     close_kernels(lab)
     monkeypatch.setenv("JANUS_PORE_RUNS", str(reported.runs))
     latest = background.jobs()[0]
-    for _ in range(240):
-        if latest.process() is None:
-            break
-        time.sleep(0.25)
+    wait_until(lambda: latest.process() is None)
     done, total = latest.progress()
     assert done == pytest.approx(total)
     assert len(background.jobs()) == 2
@@ -140,7 +144,7 @@ def test_the_other_notebooks_run_and_their_explorers_follow(page, lab, name):
     drawn.scroll_into_view_if_needed()
     before = pixels(drawn)
     explorer.locator(".widget-dropdown", has_text="replica").locator("select").select_option("1")
-    page.wait_for_timeout(1500)
-    assert np.abs(pixels(explorer.locator("svg[role=img]").last) - before).max() > 50
+    after = explorer.locator("svg[role=img]").last
+    wait_until(lambda: np.abs(pixels(after) - before).max() > 50)
     assert explorer.locator("svg circle title").count() > 10
     close_kernels(lab)
