@@ -10,7 +10,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-from playwright.sync_api import TimeoutError
+from playwright.sync_api import Error, TimeoutError
 from screen import Lab, pixels, share
 
 from janus_pore.drive import background
@@ -82,6 +82,15 @@ def wait_until(so) -> None:
     raise AssertionError("it did not happen within three minutes")
 
 
+def differs(element, before: np.ndarray) -> bool:
+    """Whether an element shows something else, and is whole again."""
+    try:
+        now = pixels(element)
+    except Error:  # it was replaced while we looked
+        return False
+    return now.shape == before.shape and bool(np.abs(now - before).max() > 50)
+
+
 def test_the_molecules_are_drawn_and_can_be_seen_from_two_sides(page, lab):
     run_all(page, lab, "01_build")
     canvas = page.locator(".jp-OutputArea canvas").first
@@ -100,7 +109,7 @@ def test_a_design_follows_its_sliders_and_runs_while_nobody_looks(page, lab, rep
     still = settled(canvas)
     page.locator(".jp-OutputArea .widget-slider .noUi-handle").first.focus()
     page.keyboard.press("End")
-    wait_until(lambda: np.abs(pixels(canvas) - still).max() > 50)  # another frame
+    wait_until(lambda: differs(canvas, still))  # another frame
 
     drawn = page.get_by_role("img", name="The designed field")
     drawn.scroll_into_view_if_needed()
@@ -111,7 +120,7 @@ def test_a_design_follows_its_sliders_and_runs_while_nobody_looks(page, lab, rep
         page.keyboard.press("ArrowLeft")
     page.wait_for_function("(old) => !document.body.innerHTML.includes(old)",
                            arg=drawn.get_attribute("aria-label"))  # fmt: skip
-    wait_until(lambda: np.abs(pixels(drawn) - before).max() > 50)
+    wait_until(lambda: differs(drawn, before))
 
     run = page.locator("button.jupyter-button", has_text=re.compile("^run$"))
     run.click()
@@ -145,6 +154,7 @@ def test_the_other_notebooks_run_and_their_explorers_follow(page, lab, name):
     before = pixels(drawn)
     explorer.locator(".widget-dropdown", has_text="replica").locator("select").select_option("1")
     after = explorer.locator("svg[role=img]").last
-    wait_until(lambda: np.abs(pixels(after) - before).max() > 50)
-    assert explorer.locator("svg circle title").count() > 10
+    page.wait_for_timeout(1500)
+    wait_until(lambda: differs(after, before))
+    wait_until(lambda: explorer.locator("svg circle title").count() > 10)
     close_kernels(lab)
