@@ -140,13 +140,14 @@ def _disk(data: Mapping[str, Any]) -> str:
         ("series that is kept", data["series_bytes"]),
     ]
     about = (
-        f"One replica of the tiny system, {data['ns']:g} ns at a constant field, frames every "
-        f"{data['frame_ps']:g} ps, reduced every {data['chunk_ps']:g} ps. The peak of the whole "
-        f"is {data['peak_over_first']:.2f} times that of the beginning; the series takes "
+        f"One replica of the {data['system']} system, {data['ns']:g} ns at a constant field, "
+        f"frames every {data['frame_ps']:g} ps, reduced every {data['chunk_ps']:g} ps. The peak of "
+        f"the whole is {data['peak_over_first']:.2f} times that of the beginning; the series takes "
         f"1/{data['trajectory_over_series']:.0f} of the trajectory."
     )
     sizes = table(("", "MB"), [(name, f"{size / 1e6:.1f}") for name, size in rows])
-    return f"## Disk in use during a long run\n\n{about}\n\n{sizes}"
+    title = f"Disk in use during {data['ns']:g} ns of the {data['system']} system"
+    return f"## {title}\n\n{about}\n\n{sizes}"
 
 
 def _newcomer(data: Mapping[str, Any]) -> str:
@@ -166,6 +167,6 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "kills": _faults("Kills at random moments of an ensemble"),
     "faults": _faults("Faults of every kind"),
     "haul": _haul,
-    "disk": _disk,
+    **dict.fromkeys(("disk", "disk_larger"), _disk),
     "newcomer": _newcomer,
 }

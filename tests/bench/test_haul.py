@@ -14,7 +14,7 @@ MB = 1_000_000
 
 
 def test_a_profile_for_the_disk_is_one_long_segment() -> None:
-    profile = haul.long_profile(2)
+    profile = haul.long_profile(2, "tiny")
     protocol = profile.protocol("long")
     assert (protocol.replicas, protocol.frame_ps) == (1, 0.1)
     assert [wave.duration_ps for wave in protocol.waveforms().values()] == [2000.0]
@@ -53,7 +53,7 @@ def test_the_disk_is_seen_as_it_fills_and_empties(tmp_path: Path) -> None:
     assert disk.peak == pytest.approx(5 * MB, rel=1e-3)
     assert disk.first_peak == disk.peak  # the first part is over once a step says so
     reach(1500)
-    write(partial / "md.part0002.xtc", 2 * MB)
+    write(partial / "md.part0002.xtc", MB + MB // 4)
     disk.look()
     for file in (chunk / "md.part0001.xtc", chunk / "trajectory.xtc", partial / "md.part0002.xtc"):
         file.unlink()
@@ -61,12 +61,12 @@ def test_the_disk_is_seen_as_it_fills_and_empties(tmp_path: Path) -> None:
     partial.rename(whole)
     disk.look()
     found = disk.summary()
-    assert found["peak_bytes"] == pytest.approx(6 * MB, rel=1e-3)
-    assert found["peak_over_first"] == pytest.approx(6 / 5, rel=1e-3)
-    assert (found["trajectory_bytes"], found["series_bytes"]) == (6 * MB, MB // 2)
-    assert found["trajectory_over_series"] == 12
+    assert found["peak_bytes"] == pytest.approx(5.25 * MB, rel=1e-3)
+    assert found["peak_over_first"] == pytest.approx(1.05, rel=1e-3)
+    assert (found["trajectory_bytes"], found["series_bytes"]) == (5.25 * MB, MB // 2)
+    assert found["trajectory_over_series"] == 10.5
     assert found["passed"]
-    write(whole / "left behind", 20 * MB)
+    write(whole / "left behind", 6 * MB)
     disk.look()
     assert not disk.summary()["passed"]
 
@@ -114,7 +114,7 @@ def test_both_have_a_section() -> None:
         "peak_first_bytes": 2e6, "peak_bytes": 3e6, "trajectory_bytes": 4e7, "series_bytes": 1e6,
         "peak_over_first": 1.5, "trajectory_over_series": 40.0,
     }  # fmt: skip
-    about = {"ns": 10.0, "first_ns": 1.0, "frame_ps": 0.1, "chunk_ps": 500.0}
+    about = {"system": "tiny", "ns": 10.0, "first_ns": 1.0, "frame_ps": 0.1, "chunk_ps": 500.0}
     text = results.SECTIONS["disk"](about | sizes)
     assert "1.50 times" in text
     assert "1/40 of the trajectory" in text

@@ -1,6 +1,8 @@
 """Keys, cuts and sharing, without molecular dynamics."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from janus_pore.build.system import BuiltSystem
 from janus_pore.drive import segments as tree
-from janus_pore.errors import SpecError
+from janus_pore.errors import MeasureError, SpecError
 from janus_pore.spec import Constant, PulseTrain, RunSpec, Sine, Step, SystemSpec
 
 RUN = RunSpec(dt_fs=2.0, equilibration_ps=10, settle_ps=1, chunk_ps=50)
@@ -188,6 +190,40 @@ def test_progress_does_not_fall_between_two_chunks(tmp_path: Path) -> None:
     assert tree.done_ps(last) == pytest.approx(500 * last.dt_ps)
     printed.write_text(f"step {reached + 250}, will finish later\n")
     assert tree.done_ps(last) == pytest.approx(750 * last.dt_ps)
+
+
+def test_the_series_of_chunks_are_joined_once_all_are_there(tmp_path: Path) -> None:
+    (*_, last) = grown(root(tmp_path), {"a": Constant(field_V_per_nm=0.5, duration_ps=10)})["a"]
+    last.partial.mkdir(parents=True)
+    middle = (last.start_step + last.end_step) // 2
+    joined: list[str] = []
+
+    def join(parts: Sequence[Path], target: Path) -> None:
+        joined.extend(path.name for path in parts)
+        target.write_text("joined")
+
+    engine = SimpleNamespace(join=join)
+    late = last.partial / f"series-{middle}-{last.end_step}.nc"
+    late.write_text("b")
+    with pytest.raises(MeasureError, match=f"lacks series.* there are {late.name}"):
+        tree._join_series(engine, last)
+    early = last.partial / f"series-{last.start_step}-{middle}.nc"
+    early.write_text("a")
+    for _ in range(2):  # stopped between joining and deleting
+        tree._join_series(engine, last)
+    assert joined == [early.name, late.name] * 2
+    for part in (early, late):
+        part.unlink()
+    tree._join_series(engine, last)  # done before
+    whole = last.partial / "series.nc"
+    assert whole.read_text() == "joined"
+    whole.unlink()
+    with pytest.raises(MeasureError, match="there are none"):
+        tree._join_series(engine, last)
+    early.with_name(f"series-{last.start_step}-{last.end_step}.nc").write_text("all")
+    tree._join_series(engine, last)
+    assert whole.read_text() == "all"
+    assert len(joined) == 4
 
 
 def test_durations_off_the_grid_are_refused_with_the_nearest(tmp_path: Path) -> None:

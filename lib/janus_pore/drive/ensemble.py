@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import xarray as xr
+
 from ..build.system import BuiltSystem, build_system, open_system, system_dir
 from ..errors import GromacsError, MeasureError, MissingInputError, RunError
 from ..spec import Constant, Profile, Protocol, RunSpec, SystemSpec, Waveform
@@ -497,14 +499,11 @@ def _with_system(profile: Profile, system: SystemSpec | None) -> Profile:
 def engine_for(profile: Profile, built: BuiltSystem, keep_trajectory: bool) -> Engine:
     gmx = gromacs.find_gmx()
 
-    def reduce(segment: Segment, xtc: Path, target: Path, times_ps: tuple[float, float]) -> None:
-        # The one place where this storey looks down: what a segment keeps is the series.
-        from ..measure import apart, series
+    # The one place where this storey looks down: what a segment keeps is the series.
+    from ..measure import apart, series
 
+    def reduce(segment: Segment, xtc: Path, target: Path, times_ps: tuple[float, float]) -> None:
         begin, end = times_ps
-        so_far = [series.read(target)] if target.exists() else []
-        if so_far and so_far[0].time.values[-1] > end - segment.dt_ps / 2:
-            return  # stopped between writing the series and deleting the trajectory
         dataset = apart.reduce_trajectory(
             xtc, built.manifest, run=profile.run, start_ps=begin, duration_ps=end - begin,
             field=partial(_field, segment.field, segment.start_ps),
@@ -517,13 +516,18 @@ def engine_for(profile: Profile, built: BuiltSystem, keep_trajectory: bool) -> E
             "gmx_version": ".".join(map(str, gmx.version)),
             "git_commit": segments.provenance(gmx)["git_commit"] or "",
         }
-        whole = series.concatenate([*so_far, dataset])
+        write(dataset, target)
+
+    def join(parts: Sequence[Path], target: Path) -> None:
+        write(series.concatenate(parts), target)
+
+    def write(dataset: xr.Dataset, target: Path) -> None:
         try:
-            series.write(whole, target)
+            series.write(dataset, target)
         except MeasureError as error:  # no reason to doubt the trajectory
             raise RunError(str(error)) from error
 
-    return Engine(built, profile.run, gmx, reduce, keep_trajectory=keep_trajectory)
+    return Engine(built, profile.run, gmx, reduce, join, keep_trajectory=keep_trajectory)
 
 
 def _field(applied: FieldSegment, start_ps: float, t_ps: FloatArray) -> FloatArray:

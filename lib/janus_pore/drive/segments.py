@@ -518,8 +518,11 @@ def _sha256_of(path: Path, *_: int) -> str:
 # --- making one -------------------------------------------------------------------------
 
 Reduce = Callable[[Segment, Path, Path, tuple[float, float]], None]
-"""Reduces a segment's trajectory (second), or its part between two times in ps, to its
-series (third), which it continues if it is there."""
+"""Reduces a segment's trajectory (second), or its part between two times in ps, to a series
+(third)."""
+
+Join = Callable[[Sequence[Path], Path], None]
+"""Joins the series of a segment's chunks (first), in order, to one file (second)."""
 
 Prepare = Callable[["Engine", Segment, Mapping[str, str]], None]
 """Makes a window's run input from its parent's state, with the mdp options given."""
@@ -533,6 +536,7 @@ class Engine:
     run: RunSpec
     gmx: gromacs.Gmx
     reduce: Reduce
+    join: Join
     stop: gromacs.Stop = field(default_factory=gromacs.Stop)
     keep_trajectory: bool = False
     prepare: Prepare | None = None
@@ -693,7 +697,7 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
     return True
 
 
-_SET_ASIDE = ("moving-*", "chunk-*", "series.nc")
+_SET_ASIDE = ("moving-*", "chunk-*", "series*.nc")
 """What says that some of a segment's trajectory is no longer where mdrun wrote it."""
 
 
@@ -745,13 +749,18 @@ def _set_aside(partial: Path, begin: int, end: int) -> None:
         moving.rmdir()
 
 
+def _by_step(partial: Path, pattern: str) -> list[tuple[int, int, Path]]:
+    """First and last step and place of what is named after chunks, in order."""
+    return sorted(
+        (int(begin), int(end), path)
+        for path in partial.glob(pattern)
+        for _, begin, end in [path.stem.split("-")]
+    )
+
+
 def _chunks_aside(partial: Path) -> list[tuple[int, int, Path]]:
     """First and last step and folder of the chunks that wait for reduction, in order."""
-    return sorted(
-        (int(begin), int(end), folder)
-        for folder in partial.glob("chunk-*")
-        for _, begin, end in [folder.name.split("-", 2)]
-    )
+    return _by_step(partial, "chunk-*")
 
 
 class _Reducing:
@@ -987,6 +996,8 @@ def _finish(engine: Engine, segment: Segment) -> None:
     partial = segment.partial
     with _discarding(partial):
         _reduce_chunks(engine, segment)
+        if segment.kind not in UNREDUCED:
+            _join_series(engine, segment)
     kept = [partial / "state.cpt", partial / "segment.tpr"]
     kept += [p for p in (partial / "series.nc", partial / "energies.npy") if p.exists()]
     if engine.keep_trajectory and segment.kind not in UNREDUCED:
@@ -1060,7 +1071,11 @@ def _reduce_chunk(
     engine: Engine, segment: Segment, folder: Path, times_ps: tuple[float, float]
 ) -> None:
     xtc = _join(engine, sorted(folder.glob("md.part*.xtc")))
-    engine.reduce(segment, xtc, segment.partial / "series.nc", times_ps)
+    reduced = segment.partial / f"{folder.name.replace('chunk', 'series', 1)}.nc"
+    if not reduced.exists():  # or this was stopped between writing it and deleting the chunk
+        part = reduced.with_name("reduced.nc")
+        engine.reduce(segment, xtc, part, times_ps)
+        part.replace(reduced)
     energies = segment.partial / "energies.npy"
     rows = [load_energies(energies)] if energies.exists() else []
     *cut_short, last = sorted(folder.glob("md.part*.edr"))
@@ -1074,6 +1089,24 @@ def _reduce_chunk(
     if engine.keep_trajectory:
         xtc.rename(segment.partial / f"trajectory-{folder.name}.xtc")
     shutil.rmtree(folder)
+
+
+def _join_series(engine: Engine, segment: Segment) -> None:
+    """One series of those of all chunks, which are small beside any chunk's trajectory."""
+    parts = _by_step(segment.partial, "series-*.nc")
+    whole = segment.partial / "series.nc"
+    if not parts and whole.exists():  # this was stopped after it
+        return
+    begins, ends = [begin for begin, *_ in parts], [end for _, end, _ in parts]
+    if [segment.start_step, *ends] != [*begins, segment.end_step]:
+        raise MeasureError(
+            f"segment {segment.dir} lacks series of its steps {segment.start_step} to "
+            f"{segment.end_step}; there are {', '.join(path.name for *_, path in parts) or 'none'}"
+        )
+    if len(parts) == 1:
+        parts[0][-1].rename(whole)
+    else:
+        engine.join([path for *_, path in parts], whole)
 
 
 def _join(engine: Engine, parts: Sequence[Path]) -> Path:
