@@ -195,13 +195,17 @@ class Disk:
 
 def long_profile(ns: float, system: str) -> Profile:
     """One replica of a profile's system at a constant field, in the chunks of ``reduced``."""
-    chunk = load_profile("reduced").run.chunk_ps
+    # Rest is not what this is about: tiny's is over in a moment.
+    like = {
+        "run.chunk_ps": load_profile("reduced").run.chunk_ps,
+        "run.equilibration_ps": load_profile("tiny").run.equilibration_ps,
+    }
     wave = Constant(field_V_per_nm=0.4, duration_ps=1000 * ns)
     plain = {
         "protocols": {"long": Protocol(waveform=wave, frame_ps=FRAME_PS)},
         "windows": None, "control": (), "charge_sets": (),
     }  # fmt: skip
-    return load_profile(system, {"run.chunk_ps": chunk}).model_copy(update=plain)
+    return load_profile(system, like).model_copy(update=plain)
 
 
 def fill(ns: float, system: str) -> dict[str, Any]:

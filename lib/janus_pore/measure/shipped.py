@@ -134,10 +134,11 @@ def write_card(campaign: Path) -> Path:
             figure, count = protocol.figure, len(protocol.waveforms())
         name = f"{path.parent.name}/{path.stem}"
         software = one["software"]
+        versions = {said(str(s["gmx_version"]), "GROMACS version") for s in software}
         lines.append(
             f"| `{name}` | {figure} | {count} | "
             f"{len(one['replicas'])} | {one['md_ns']:.3f} | {one['md_hours']:.2f} | "
-            f"{', '.join(said(str(s['gmx_version']), 'GROMACS version') for s in software)} | "
+            f"{', '.join(sorted(versions))} | "
             f"{', '.join(sorted({str(s['git_commit'])[:7] for s in software}))} |"
         )
     hardware = sorted({h.get("cpu", "?") for _, one in items for h in one["hardware"]})
