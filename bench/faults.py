@@ -312,7 +312,7 @@ class Campaign:
 
     def _at_rest(self) -> list[Path]:
         """Files that are not being written: mdruns of killed drivers may still be."""
-        psutil.wait_procs(self.mdruns(), timeout=60)
+        psutil.wait_procs(self.mdruns(), timeout=PATIENCE_S)
         found = [p for p in self.runs.rglob("*") if p.is_file() and p.stat().st_size]
         return sorted(p for p in found if p.suffix != ".lock")
 
@@ -359,7 +359,7 @@ class Campaign:
 
     def fault_read_only(self) -> bool:
         """A file system that can no longer be written."""
-        psutil.wait_procs(self.mdruns(), timeout=60)
+        psutil.wait_procs(self.mdruns(), timeout=PATIENCE_S)
         place = str(self.runs.parent)
         subprocess.run(["mount", "-o", "remount,ro", place], check=True)
         try:

@@ -356,6 +356,21 @@ def test_pulse_pairs_stand_beside_the_control_and_mark_the_published_levels():
         assert ax.get_xlim() == pytest.approx((0, 10.6))
 
 
+def test_an_estimator_that_saw_no_current_takes_no_room_and_is_named():
+    nothing = curve([2, 10], [np.nan, np.nan])
+    rows = {"with the pore": {"ppf": {"pore": nothing, "box": curve([2, 10], [1.5, 1.1])}}}
+    figure = figures.pulse_pairs(rows, STATED, {}, note="n = 6")
+    (ax,) = figure.axes
+    (drawn,) = ax.containers
+    where, there = (t.transform((2, 1.5)) for t in (drawn.lines[0].get_transform(), ax.transData))
+    assert where == pytest.approx(there)
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["whole box"]
+    assert "n = 6; no ratio by pore slab" in figure.get_supxlabel()
+    alone = figures.pulse_pairs({"with the pore": {"ppf": {"pore": nothing}}}, STATED, {})
+    assert not alone.axes[0].containers
+    assert alone.get_supxlabel() == "no ratio by pore slab"
+
+
 def test_pulses_that_were_not_run_have_no_panel():
     stated = STATED | {"ppd": STATED["ppf"]}
     one = {"box": curve([2, 10], [1.5, 1.1])}

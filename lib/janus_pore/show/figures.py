@@ -1908,8 +1908,9 @@ PoreOrNot = Mapping[str, Mapping[str, Curve]]
 def _by_estimator(
     figure: Figure, ax: Axes, curves: Mapping[str, Curve], *, pale: bool = False
 ) -> None:
-    """Points of every estimator side by side."""
+    """Points of every estimator that has any, side by side."""
     name = "_{}, shipped" if pale else "{}"
+    curves = {name: curve for name, curve in curves.items() if np.isfinite(curve.value).any()}
     for n, (estimator, curve) in enumerate(curves.items()):
         _errorbars(
             ax,
@@ -2001,8 +2002,15 @@ def _ratios(
         every = [*rows.values(), *(behind or {}).values()]
         x = [c.x for found in every for c in found.get(protocol, {}).values()]
         ax.set(xlim=(0, 1.06 * float(np.concatenate(x).max())), xlabel=xlabel)
-    _legend_above(figure, next(ax for ax in axes.flat if ax.get_visible()), behind_name)
-    _note(figure, note)
+    fullest = max(axes.flat, key=lambda ax: len(ax.get_legend_handles_labels()[1]))
+    _legend_above(figure, fullest, behind_name)
+    measured = [rows[title][protocol] for title, protocol in run]
+    absent = [
+        ESTIMATOR_NAME[e]
+        for e in measured[0]
+        if not any(np.isfinite(curves[e].value).any() for curves in measured)
+    ]
+    _note(figure, "; ".join([note, *(f"no ratio by {name}" for name in absent)]).removeprefix("; "))
     return figure
 
 
