@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -470,40 +471,51 @@ def list_error(bench: Bench, name: str, reference: Exact, settings: Mapping[str,
 
 
 def ensembles(bench: Bench) -> Group:
-    """Aggregate ns/day of 1, 2, 4 and 8 replicas, laid out as the engine does."""
+    """Aggregate ns/day of several replicas, laid out as the engine does."""
     tpr = bench.tpr("ensemble")
     n = gromacs.cores()
-    wide = bench.wide
-    narrow = bench.narrow
-    steps = steps_for(bench, bench.seconds / 3, mdrun(bench.gmx, tpr, 500, wide))
+    steps = steps_for(bench, bench.seconds / 3, mdrun(bench.gmx, tpr, 500, bench.wide))
 
-    def together(replicas: int) -> Callable[[], float]:
-        workers, flags = (1, wide) if replicas < n else (n, narrow)
+    def together(replicas: int, gmx: gromacs.Gmx, tpr: Path, flags: Sequence[str]) -> float:
+        workers = n if flags == bench.narrow else 1
 
         def one(_: int) -> None:
             with tempfile.TemporaryDirectory(dir=bench.here) as folder:
-                bench.gmx.run(
+                gmx.run(
                     ["mdrun", "-s", tpr, "-deffnm", "md", "-nsteps", str(steps), "-noconfout",
                      *flags], cwd=Path(folder),
                 )  # fmt: skip
 
-        def measure() -> float:
-            began = time.perf_counter()
-            with ThreadPoolExecutor(workers) as pool:
-                list(pool.map(one, range(replicas)))
-            ns = replicas * steps * bench.profile.run.dt_fs * 1e-6
-            return ns / (time.perf_counter() - began) * 86400
+        began = time.perf_counter()
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(one, range(replicas)))
+        ns = replicas * steps * bench.profile.run.dt_fs * 1e-6
+        return ns / (time.perf_counter() - began) * 86400
 
-        return measure
-
-    measured = turns(bench.repetitions, {str(r): together(r) for r in (1, 2, 4, 8)})
+    contestants: dict[str, Callable[[], float]] = {
+        str(r): partial(together, r, bench.gmx, tpr, bench.wide if r < n else bench.narrow)
+        for r in sorted({1, 2, 4, 8, n})
+    }
+    text = (
+        f"One replica on all {n} cores, or {n} at a time on one core each; start of mdrun included."
+    )
+    other = distribution_gromacs()
+    if isinstance(other, Missing):
+        measured = turns(bench.repetitions, contestants)
+    else:
+        theirs = f"{n}, distribution's gmx, one after another"
+        contestants[theirs] = partial(together, n, other, bench.tpr("plain", gmx=other), ())
+        measured = turns(bench.repetitions, contestants)
+        text += (
+            f" With {n} replicas the engine makes {ratio(measured[str(n)], measured[theirs])} "
+            "times the dynamics of the distribution's GROMACS, which starts on all cores by itself."
+        )
     rows = [
         (r, f"{median(speeds):.1f}", ratio(speeds, measured["1"])) for r, speeds in measured.items()
     ]
     return {
         "title": f"Ensembles, {bench.profile.name} system",
-        "text": f"One replica on all {n} cores, or {n} at a time on one core each; start of mdrun "
-        "included.",
+        "text": text,
         "head": ("replicas", "ns/day together", "against one"),
         "rows": rows,
         "data": measured,
