@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from janus_pore import paths
@@ -38,5 +39,9 @@ def test_what_this_collection_ships_is_whole(folder: Path) -> None:
         for label, waveform in protocol.waveforms().items():
             applied = profile.applied(waveform)
             drawn = field_at(applied, found[label]["time"].values)
-            middle = found[label].sizes["time"] // 2
-            assert found[label]["field"].values[0][middle] == pytest.approx(drawn[middle], abs=2e-4)
+            # At a jump a frame holds the field before or after it.
+            away = np.abs(np.diff(drawn, prepend=drawn[0])) < 0.1
+            away &= np.abs(np.diff(drawn, append=drawn[-1])) < 0.1
+            assert away.mean() > 0.8
+            kept = found[label]["field"].values[0]
+            np.testing.assert_allclose(kept[away], drawn[away], atol=2e-4, err_msg=str(path))
