@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,7 +57,8 @@ class Tally:
     starts: int = 0
     series_compared: int = 0
     series_wrong: list[str] = field(default_factory=list)
-    unfinished: int = 0
+    unfinished: list[str] = field(default_factory=list)
+    """Ensembles that did not finish: what was done to them, and the last message."""
     breakdowns: list[str] = field(default_factory=list)
     """Last lines of drivers that ended in anything but a message of their own."""
     remedies: int = 0
@@ -138,6 +139,9 @@ class Campaign:
         self.prepared, self.right = scratch / "prepared", scratch / "right"
         self.runs = scratch / "disk" / "runs"
         self.mounted = False
+        self.story: list[str] = []
+        """What was done to this ensemble so far."""
+        self.last_words = ""
 
     # --- preparation ----------------------------------------------------------------
 
@@ -170,6 +174,7 @@ class Campaign:
         shutil.copytree(self.prepared, self.runs)
         os.environ["JANUS_PORE_RUNS"] = str(self.runs)
         self.tally.ensembles += 1
+        self.story.clear()
 
     # --- processes ------------------------------------------------------------------
 
@@ -239,6 +244,7 @@ class Campaign:
             printed, _ = driver.communicate()
             self.tally.breakdowns.append("it did not end: " + printed[-300:])
             return False
+        self.last_words = printed[-300:]
         if sent is not None and driver.returncode == -sent:
             return False
         if driver.returncode not in (0, 1):
@@ -257,6 +263,7 @@ class Campaign:
     def disturbed(self, kind: str) -> bool:
         """Start the command and disturb it; whether it finished nevertheless."""
         self.tally.faults[kind] += 1
+        self.story.append(kind)
         act: Callable[[], bool] = getattr(self, f"fault_{kind}")
         return act()
 
@@ -316,9 +323,15 @@ class Campaign:
         found = [p for p in self.runs.rglob("*") if p.is_file() and p.stat().st_size]
         return sorted(p for p in found if p.suffix != ".lock")
 
+    def _victim(self, files: Sequence[Path]) -> Path:
+        """One of some files."""
+        victim = self.chance.choice(files)
+        self.story[-1] += f" {victim.relative_to(self.runs)}"
+        return victim
+
     def fault_truncated_file(self) -> bool:
         """Any file cut short."""
-        victim = self.chance.choice(self._at_rest())
+        victim = self._victim(self._at_rest())
         os.truncate(victim, self.chance.randrange(victim.stat().st_size))
         return self._stopped()
 
@@ -330,7 +343,7 @@ class Campaign:
             if not ("partial" in str(p.relative_to(self.runs)) and p.suffix in own)
             or p.name == "start.cpt"
         ]  # fmt: skip
-        victim = self.chance.choice(files)
+        victim = self._victim(files)
         content = bytearray(victim.read_bytes())
         content[self.chance.randrange(len(content))] ^= 1 << self.chance.randrange(8)
         with victim.open("r+b") as stream:  # the same file, as other names of it see it
@@ -393,7 +406,7 @@ class Campaign:
             if self.finished(self.start()):
                 break
         else:
-            self.tally.unfinished += 1
+            self.tally.unfinished.append(f"{', '.join(self.story)}: {self.last_words}")
             return
         for file in sorted(self.right.glob("*/r*/*/series.nc")):
             name = file.relative_to(self.right)
@@ -405,7 +418,7 @@ class Campaign:
             except (JanusPoreError, KeyError):
                 same = False
             if not same:
-                self.tally.series_wrong.append(str(name))
+                self.tally.series_wrong.append(f"{name} after {', '.join(self.story)}")
 
 
 KINDS = sorted(name.removeprefix("fault_") for name in vars(Campaign) if name[:6] == "fault_")

@@ -102,7 +102,7 @@ def _faults(title: str) -> Callable[[Mapping[str, Any]], str]:
             ("ensembles, starts of the command", f"{data['ensembles']}, {data['starts']}"),
             ("series compared", f"{data['series_compared']}, bit for bit"),
             ("series wrong", str(len(data["series_wrong"]))),
-            ("ensembles that did not finish", str(data["unfinished"])),
+            ("ensembles that did not finish", str(len(data["unfinished"]))),
             ("drivers that broke down", str(len(data["breakdowns"]))),
             ("systems named as damaged and built again", str(data["remedies"])),
             (

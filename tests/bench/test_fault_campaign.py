@@ -49,7 +49,7 @@ def test_wrong_and_missing_results_are_noticed(
     assert not campaign.tally.passed
     monkeypatch.setattr(campaign, "finished", lambda driver: False)
     campaign.complete()
-    assert campaign.tally.unfinished == 1
+    assert len(campaign.tally.unfinished) == 1
 
 
 @pytest.fixture
