@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from janus_pore.build.system import BuiltSystem
 from janus_pore.drive import segments as tree
-from janus_pore.errors import MeasureError, SpecError
+from janus_pore.errors import MeasureError, RunError, SpecError
 from janus_pore.spec import Constant, PulseTrain, RunSpec, Sine, Step, SystemSpec
 
 RUN = RunSpec(dt_fs=2.0, equilibration_ps=10, settle_ps=1, chunk_ps=50)
@@ -224,6 +224,31 @@ def test_the_series_of_chunks_are_joined_once_all_are_there(tmp_path: Path) -> N
     tree._join_series(engine, last)
     assert whole.read_text() == "all"
     assert len(joined) == 4
+
+
+def test_a_segment_continues_the_state_that_was_made_again(tmp_path: Path) -> None:
+    """While a damaged one is made again, what is damaged still lies in its place."""
+    (*_, parent) = grown(root(tmp_path), {"a": Constant(field_V_per_nm=0.5, duration_ps=10)})["a"]
+    target = tmp_path / "start.cpt"
+    for folder, content in ((parent.dir, "right, but a bit"), (parent.partial, "right")):
+        folder.mkdir(parents=True)
+        (folder / "state.cpt").write_text(content)
+    tree._record_done(parent.partial, {"wall_s": 1.0})
+    about = {"sha256": tree.sha256(parent.partial / "state.cpt")}
+    tree._write_json(parent.dir / "manifest.json", {"files": {"state.cpt": about}})
+    tree._link_state(parent, target)
+    assert target.read_text() == "right"
+    target.unlink()
+    assert tree._is_done(parent.partial)
+    (parent.partial / "state.cpt").unlink()
+    (parent.partial / "state.cpt").write_text("cut")
+    assert not tree._is_done(parent.partial)
+    with pytest.raises(RunError, match="no whole state"):
+        tree._link_state(parent, target)
+    assert not target.exists()
+    (parent.dir / "state.cpt").write_text("right")
+    tree._link_state(parent, target)
+    assert target.read_text() == "right"
 
 
 def test_durations_off_the_grid_are_refused_with_the_nearest(tmp_path: Path) -> None:

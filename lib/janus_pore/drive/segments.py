@@ -643,8 +643,11 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
             _link_state(segment.parent, partial / "start.cpt")
         _run_input(engine, segment, options)
         _write_json(partial / "plan.json", plan | _inputs(partial))
-    if _read_json(partial / "done.json"):
+    if _is_done(partial):
         return True
+    if (partial / "done.json").exists():
+        engine.say(f"{partial} is damaged; the segment begins again")
+        _start_over(partial)
     ran = _read_json(partial / "ran.json")
     if ran is None:
         if any(path for name in _SET_ASIDE for path in partial.glob(name)):
@@ -693,7 +696,7 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
                     reducing.next()
     finally:
         reducing.finish()
-    _write_json(partial / "done.json", ran)
+    _record_done(partial, ran)
     return True
 
 
@@ -801,7 +804,7 @@ def _discarding(partial: Path) -> Iterator[None]:
 def _minimise_and_relax(engine: Engine, held: Claim, flags: list[str]) -> bool:
     """Steepest descent, then v-rescale from Maxwell velocities: seconds, never resumed."""
     segment, partial = held.segment, held.segment.partial
-    if _read_json(partial / "done.json"):
+    if _is_done(partial):
         return True
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -829,7 +832,7 @@ def _minimise_and_relax(engine: Engine, held: Claim, flags: list[str]) -> bool:
     ):  # fmt: skip
         return False
     wall = round(time.time() - began, 3)
-    _write_json(partial / "done.json", {"used": _used(partial), "wall_s": wall})
+    _record_done(partial, {"used": _used(partial), "wall_s": wall})
     return True
 
 
@@ -903,18 +906,47 @@ def _run_input(engine: Engine, segment: Segment, options: Mapping[str, str]) -> 
         _link(target, shelf / f"{name}-{sha256(target)[:16]}.tpr")
 
 
+def _record_done(partial: Path, about: Mapping[str, Any]) -> None:
+    """Say that a segment's dynamics is done, and what state it ended in."""
+    _write_json(partial / "done.json", {**about, "state_sha256": sha256(partial / "state.cpt")})
+
+
+def _is_done(partial: Path) -> bool:
+    """Whether a segment's dynamics is done and the state that it ended in is whole."""
+    done = _read_json(partial / "done.json")
+    with contextlib.suppress(FileNotFoundError):
+        return done is not None and sha256(partial / "state.cpt") == done.get("state_sha256")
+    return False
+
+
+def _recorded_state(place: Path) -> str | None:
+    """Checksum of the state that a segment ended in, whether it is finished or not."""
+    if (done := _read_json(place / "done.json")) is not None:
+        return str(done.get("state_sha256"))
+    if (manifest := _read_json(place / "manifest.json")) is not None:
+        return str(manifest["files"]["state.cpt"]["sha256"])
+    return None
+
+
 def _link_state(parent: Segment, target: Path) -> None:
-    """Link a parent's last checkpoint, which moves when the parent is finished."""
+    """Link a parent's last checkpoint, which moves when the parent is finished.
+
+    Until then the one that it replaces, which may be damaged, is still in its place.
+    """
     for _ in range(100):
-        for place in (parent.dir, parent.partial):
+        for place in (parent.partial, parent.dir):
+            recorded = _recorded_state(place)
             try:
                 _link(place / "state.cpt", target)
             except FileNotFoundError:
                 continue
-            return
+            if sha256(target) == recorded:
+                return
+            target.unlink()
         time.sleep(0.02)
     raise RunError(
-        f"segment {parent.dir} has no state.cpt to continue from; the same command makes it again"
+        f"segment {parent.dir} has no whole state.cpt to continue from; the same command makes it "
+        "again"
     )
 
 
