@@ -914,7 +914,7 @@ def test_the_hosted_ci_calls_targets_that_are_there() -> None:
     }
     audit = runs.pop("audit")
     assert re.search(r"(?m) pip-audit==[\d.]+$", audit)
-    assert audit.endswith(" --require-hashes -r requirements.lock\n")
+    assert audit.endswith(" --require-hashes -r requirements.lock -r requirements-gmxapi.lock\n")
     assert jobs["audit"]["if"] == jobs["newest"]["if"]
     calls = {name: re.findall(r"(?m)^make (.+)$", text) for name, text in runs.items()}
     assert set(calls) == {"test", "newest"}
