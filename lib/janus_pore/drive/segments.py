@@ -924,7 +924,7 @@ def _recorded_state(place: Path) -> str | None:
     if (done := _read_json(place / "done.json")) is not None:
         return str(done.get("state_sha256"))
     if (manifest := _read_json(place / "manifest.json")) is not None:
-        return str(manifest["files"]["state.cpt"]["sha256"])
+        return str(manifest["files"].get("state.cpt", {}).get("sha256"))
     return None
 
 

@@ -1910,7 +1910,7 @@ def _by_estimator(
 ) -> None:
     """Points of every estimator that has any, side by side."""
     name = "_{}, shipped" if pale else "{}"
-    curves = {name: curve for name, curve in curves.items() if np.isfinite(curve.value).any()}
+    curves = {e: curve for e, curve in curves.items() if np.isfinite(curve.value).any()}
     for n, (estimator, curve) in enumerate(curves.items()):
         _errorbars(
             ax,
@@ -2004,12 +2004,11 @@ def _ratios(
         ax.set(xlim=(0, 1.06 * float(np.concatenate(x).max())), xlabel=xlabel)
     fullest = max(axes.flat, key=lambda ax: len(ax.get_legend_handles_labels()[1]))
     _legend_above(figure, fullest, behind_name)
-    measured = [rows[title][protocol] for title, protocol in run]
-    absent = [
-        ESTIMATOR_NAME[e]
-        for e in measured[0]
-        if not any(np.isfinite(curves[e].value).any() for curves in measured)
-    ]
+    seen: dict[str, bool] = {}
+    for title, protocol in run:
+        for e, curve in rows[title][protocol].items():
+            seen[e] = seen.get(e, False) or bool(np.isfinite(curve.value).any())
+    absent = [ESTIMATOR_NAME[e] for e, any_there in seen.items() if not any_there]
     _note(figure, "; ".join([note, *(f"no ratio by {name}" for name in absent)]).removeprefix("; "))
     return figure
 
