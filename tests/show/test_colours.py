@@ -36,7 +36,7 @@ TOGETHER = {
 APART = 15.0
 """Least distance in CIELAB; about 2.3 is just noticeable."""
 
-STYLE = Path(figures.__file__).parent / "pages" / "style.css"
+STYLE = Path(figures.__file__).parents[1] / "pages" / "style.css"
 
 
 def linear(colour) -> np.ndarray:

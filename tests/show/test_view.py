@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from MDAnalysis.lib.formats.libmdaxdr import XTCFile
@@ -142,7 +143,7 @@ def test_a_page_of_molecules_holds_every_frame_and_loads_what_lies_beside_it(gro
     (along,), (against,) = (frame["arrows"] for frame in scene["frames"])
     assert along[1][0] - along[0][0] == pytest.approx(10 * view._ARROW_NM)
     assert against[1][0] - against[0][0] == pytest.approx(-10 * view._ARROW_NM)
-    colours = [figures.mpl.colors.to_hex(arrow[2]).upper() for arrow in (along, against)]
+    colours = [mpl.colors.to_hex(arrow[2]).upper() for arrow in (along, against)]
     assert colours == [figures.GREEN, figures.PURPLE]
 
 
