@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -221,11 +222,14 @@ def fill(ns: float, system: str) -> dict[str, Any]:
             "GMX": str(gromacs.find_gmx().path),
         }
         disk = Disk(here / "runs", round(FIRST_NS * 1e6 / profile.run.dt_fs))
-        with watching(disk.look):
-            subprocess.run(
-                [sys.executable, "-m", "janus_pore.drive", "run", str(given), "long"],
-                env=os.environ | places, check=True,
-            )  # fmt: skip
+        command = [sys.executable, "-m", "janus_pore.drive", "run", str(given), "long"]
+        with watching(disk.look), subprocess.Popen(command, env=os.environ | places) as driver:
+            try:
+                if driver.wait():
+                    raise subprocess.CalledProcessError(driver.returncode, command)
+            except KeyboardInterrupt:
+                driver.terminate()  # it ends mdrun; the way out waits for it
+                raise
         found = disk.summary()
     return {
         "system": system,
@@ -246,6 +250,7 @@ def main() -> int:
     )
     parser.add_argument("--profile", default="tiny", help="whose system that is (default: tiny)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if options.ns is None:
         found = play(options.minutes)
         keep("haul", found)
