@@ -275,28 +275,34 @@ class Protocol(_Strict):
         return out
 
 
+HeldIon = Literal["Cl", "K"]
+HeldFields = Annotated[tuple[FieldValue, ...], Field(min_length=1)]
+
+
 class Windows(_Strict):
     """One ion held at positions along the pore, at constant fields: mean forces, barriers.
 
+    ``fields_V_per_nm`` gives each ion its fields. The force on a Cl- is told apart by what
+    exerts it, for Table 1; on a K+ only the whole of it counts, which takes one rerun of the
+    frames and not eight.
+
     Positions go from ``from_nm`` to ``to_nm`` in steps of ``spacing_nm``, x from the metals'
-    plane. Each window of each replica runs ``equilibrate_ps``, which is left out of the
-    averages, and then ``sample_ps``. ``blocks`` divides the samples of a window where
-    replicas alone are too few to state an interval. Each of ``ions`` has windows of its own.
-    ``split`` asks for the force by what exerts it, which takes eight reruns of the frames
-    and not one.
+    plane. A field first drives each replica for ``charge_ps``, once for all positions: it
+    charges the membrane. Each window of each replica then runs ``equilibrate_ps``, which is
+    left out of the averages, and ``sample_ps``. ``blocks`` divides the samples of a window
+    where replicas alone are too few to state an interval.
     """
 
-    ions: tuple[Literal["K", "Cl"], ...] = Field(default=("Cl",), min_length=1)
-    fields_V_per_nm: tuple[FieldValue, ...] = Field(min_length=1)
+    fields_V_per_nm: dict[HeldIon, HeldFields]
     from_nm: Annotated[float, Field(ge=-5, le=5)]
     to_nm: Annotated[float, Field(ge=-5, le=5)]
     spacing_nm: Annotated[float, Field(ge=0.005, le=1)]
+    charge_ps: Annotated[float, Field(ge=0, le=1e5)] = 0.0
     equilibrate_ps: Annotated[float, Field(ge=0, le=1e5)]
     sample_ps: Duration
     frame_ps: Annotated[float, Field(gt=0, le=5)] = 0.1
     replicas: Annotated[int, Field(ge=1, le=10000)] = 1
     blocks: Annotated[int, Field(ge=1, le=1000)] = 5
-    split: bool = True
 
     @property
     def positions_nm(self) -> tuple[float, ...]:
@@ -307,20 +313,37 @@ class Windows(_Strict):
     @property
     def places(self) -> tuple[tuple[str, float, float], ...]:
         """Ion, field in V/nm and position in nm of each window of a replica."""
-        return tuple(itertools.product(self.ions, self.fields_V_per_nm, self.positions_nm))
+        return tuple(
+            (ion, field, x)
+            for ion, fields in self.fields_V_per_nm.items()
+            for field, x in itertools.product(fields, self.positions_nm)
+        )
+
+    @property
+    def every_field(self) -> tuple[float, ...]:
+        """Every field, ascending."""
+        return tuple(sorted(set(itertools.chain(*self.fields_V_per_nm.values()))))
+
+    @property
+    def ions_at_rest(self) -> tuple[HeldIon, ...]:
+        """The ions that are held without a field."""
+        return tuple(ion for ion, fields in self.fields_V_per_nm.items() if 0.0 in fields)
 
     @property
     def figure(self) -> str:
         """What they are for."""
-        return "Table 1" if self.split else "beside Table 1"
+        return "Table 1" if "Cl" in self.fields_V_per_nm else "beside Table 1"
 
     @model_validator(mode="after")
     def _check(self) -> Windows:
-        if len(set(self.ions)) < len(self.ions):
-            raise ValueError(
-                f"ions = {', '.join(self.ions)} names an ion twice; name each of K and Cl once "
-                "at most"
-            )
+        if not self.fields_V_per_nm:
+            raise ValueError("fields_V_per_nm names no ion; give Cl, K or both their fields")
+        for ion, fields in self.fields_V_per_nm.items():
+            if len(set(fields)) < len(fields):
+                raise ValueError(
+                    f"fields_V_per_nm.{ion} = {', '.join(f'{f:g}' for f in fields)} names a field "
+                    "twice; name each once"
+                )
         steps = (self.to_nm - self.from_nm) / self.spacing_nm
         if steps < 1 - 1e-6 or abs(steps - round(steps)) > 1e-6:
             raise ValueError(
@@ -378,7 +401,7 @@ class Profile(_Strict):
                         f"{self.reference_length_x_nm:g} nm box, exceeds "
                         f"{FIELD_LIMIT_V_PER_NM:g} V/nm; lengthen length_x_nm or lower the field"
                     ) from error
-        for field in self.windows.fields_V_per_nm if self.windows else ():
+        for field in self.windows.every_field if self.windows else ():
             if abs(field * self.field_scale) > FIELD_LIMIT_V_PER_NM:
                 raise ValueError(
                     f"windows.fields_V_per_nm = {field:g}, scaled by {self.field_scale:g} to keep "

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 import yaml
 from MDAnalysis.lib.formats.libmdaxdr import TRRFile, XTCFile
+from scipy.special import erfcinv
 
 from janus_pore import spec
 from janus_pore.build.forcefield import load_forcefield
@@ -21,8 +22,8 @@ from janus_pore.errors import MeasureError, MissingInputError, SpecError
 from janus_pore.measure.barrier import KJ_PER_MOL_PER_E_V
 
 FEW = {
-    "fields_V_per_nm": [0.4], "from_nm": 0.0, "to_nm": 0.1, "spacing_nm": 0.1,
-    "equilibrate_ps": 0.1, "sample_ps": 0.2, "frame_ps": 0.05, "blocks": 1,
+    "fields_V_per_nm": {"Cl": [0.4]}, "from_nm": 0.0, "to_nm": 0.1, "spacing_nm": 0.1,
+    "charge_ps": 0.1, "equilibrate_ps": 0.1, "sample_ps": 0.2, "frame_ps": 0.05, "blocks": 1,
 }  # fmt: skip
 
 
@@ -96,8 +97,14 @@ def test_the_ion_stays_at_its_place_along_x_and_moves_across(made):
         manifest = json.loads((record.path / "manifest.json").read_text())
         assert manifest["held_x_nm"] == record.x_nm
         assert manifest["field"]["E0_V_per_nm"] == pytest.approx(0.4 * 8.0 / 3.2)
+        # the field has charged the membrane before, once for both
+        (charging,) = made.built.dir.parent.rglob(f"{manifest['parent']}/manifest.json")
+        before = json.loads(charging.read_text())
+        assert before["kind_of_run"] == "drive"
+        assert before["duration_ps"] == pytest.approx(0.1)
+        assert before["field"]["E0_V_per_nm"] == pytest.approx(0.4 * 8.0 / 3.2)
         assert not list(record.path.glob("*.xtc"))
-        # of a Cl- whose force is split, the ion and the choice are no part of the key
+        # of a Cl- the ion is no part of the key
         found = (manifest["parent"], manifest["history"], record.x_nm, windows.PLACING)
         assert record.path.name == spec.key("window", *found)
 
@@ -129,8 +136,8 @@ def test_windows_are_found_again_and_a_new_one_costs_only_itself(made):
 
 
 @pytest.mark.gromacs
-def test_potassium_is_held_as_well_and_its_force_may_stay_whole(made):
-    profile = with_windows(made.profile, ions=["K"], to_nm=0.1, split=False)
+def test_potassium_is_held_as_well_and_its_force_stays_whole(made):
+    profile = with_windows(made.profile, fields_V_per_nm={"K": [0.4]}, to_nm=0.1)
     (first, second) = windows.run_windows(profile, progress=False)
     assert first.path not in {r.path for r in made.records}
     for record in (first, second):
@@ -201,13 +208,18 @@ def test_windows_that_cannot_be_are_refused(tiny):
 def test_cost_counts_every_window(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
     alone = tiny.model_copy(update={"control": (), "charge_sets": ()})
-    chosen = with_windows(alone, fields_V_per_nm=[0.2, 0.4], to_nm=0.3, replicas=3)
-    assert windows.simulated_ns(chosen) == pytest.approx(2 * 4 * 3 * 0.3e-3)
+    chosen = with_windows(
+        alone, fields_V_per_nm={"Cl": [0.2, 0.4]}, to_nm=0.3, replicas=3, charge_ps=0.2
+    )
+    assert windows.simulated_ns(chosen) == pytest.approx(2 * 3 * (0.2e-3 + 4 * 0.3e-3))
     planned = ensemble.plan(chosen, measure=False)[-1]
     assert (planned.stage, planned.runs) == ("windows", 24)
     # and the settling of the replica that no protocol needs
-    assert planned.ns == pytest.approx(2 * 4 * 3 * 0.3e-3 + chosen.run.settle_ps / 1000)
+    assert planned.ns == pytest.approx(windows.simulated_ns(chosen) + chosen.run.settle_ps / 1000)
     assert ensemble.plan(chosen, ["sine"], measure=False)[-1].stage == "sine"
+    odd = with_windows(alone, charge_ps=0.21)
+    with pytest.raises(SpecError, match=r"windows\.charge_ps = 0\.21 ps is not a multiple"):
+        ensemble.plan(odd, measure=False)
     solid = chosen.model_copy(update={"system": tiny.system.model_copy(update={"pore": "none"})})
     assert "windows" not in [c.stage for c in ensemble.plan(solid, measure=False)]
 
@@ -305,11 +317,15 @@ def test_electrostatic_parts_agree_with_openmm(made, frames, forces):
     topology = app.GromacsTopFile(str(made.built.top), unitCellDimensions=edges)
     system = topology.createSystem(
         nonbondedMethod=app.PME, nonbondedCutoff=made.built.spec.cutoff_nm * unit.nanometer,
-        ewaldErrorTolerance=1e-6, constraints=None, removeCMMotion=False,
+        constraints=None, removeCMMotion=False,
     )  # fmt: skip
     nonbonded = next(f for f in system.getForces() if isinstance(f, openmm.NonbondedForce))
     nonbonded.setExceptionsUsePeriodicBoundaryConditions(True)
     nonbonded.setUseDispersionCorrection(False)
+    # GROMACS's splitting, so that the same is left out beyond the cut-off, and a fine mesh
+    rtol = float(gromacs.physics_options(made.built.spec, made.profile.run)["ewald-rtol"])
+    mesh = np.ceil(np.asarray(made.built.manifest["box_nm"]) / 0.05).astype(int)
+    nonbonded.setPMEParameters(float(erfcinv(rtol)) / made.built.spec.cutoff_nm, *mesh.tolist())
     whole = [nonbonded.getParticleParameters(i) for i in range(nonbonded.getNumParticles())]
     context = openmm.Context(
         system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("CPU")
@@ -335,7 +351,8 @@ def test_electrostatic_parts_agree_with_openmm(made, frames, forces):
     }.items():
         expected = force_with(members) - alone
         found = forces.parts[PARTS.index(f"{group}_electrostatic"), 0]
-        assert found == pytest.approx(expected, rel=1e-3, abs=0.05)
+        # 0.008 was seen
+        assert found == pytest.approx(expected, rel=0, abs=0.02)
 
 
 @pytest.mark.parametrize("ion", ["K", "Cl"])
@@ -419,11 +436,12 @@ def test_positions_of_windows():
         ({"windows.spacing_nm": 0.07}, r"not one or more steps of spacing_nm = 0\.07"),
         ({"windows.to_nm": -0.5}, "not one or more steps"),
         ({"windows.blocks": 50}, "does not hold 50 blocks"),
-        ({"windows.fields_V_per_nm": [9.0]}, r"= 9, scaled by 2\.5 .*exceeds 10 V/nm"),
+        ({"windows.fields_V_per_nm": {"Cl": [9.0]}}, r"= 9, scaled by 2\.5 .*exceeds 10 V/nm"),
         ({"windows.width_ps": 3}, "is not a parameter"),
-        ({"windows.ions": ["Cl", "Na"]}, r"windows\.ions\.1 = 'Na': input should be 'K' or 'Cl'"),
-        ({"windows.ions": ["K", "K"]}, "names an ion twice"),
-        ({"windows.ions": []}, r"windows\.ions = \[\]"),
+        ({"windows.fields_V_per_nm": {"Na": [0.4]}}, r"'Na'.*input should be 'Cl' or 'K'"),
+        ({"windows.fields_V_per_nm": {"K": [0.2, 0.2]}}, r"fields_V_per_nm\.K = .* a field twice"),
+        ({"windows.fields_V_per_nm": {"K": []}}, r"windows\.fields_V_per_nm\.K = \[\]"),
+        ({"windows.fields_V_per_nm": {}}, "names no ion"),
     ],
 )
 def test_a_wrong_entry_is_one_clear_error(changes, said):

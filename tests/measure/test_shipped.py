@@ -52,8 +52,8 @@ def item(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Profile, Pa
 
 
 HELD = Windows(
-    ions=("Cl", "K"), fields_V_per_nm=(0.0,), from_nm=0.0, to_nm=0.1, spacing_nm=0.1,
-    equilibrate_ps=0.1, sample_ps=0.2, frame_ps=0.05, blocks=2, split=False,
+    fields_V_per_nm={"Cl": (0.0,), "K": (0.0,)}, from_nm=0.0, to_nm=0.1, spacing_nm=0.1,
+    equilibrate_ps=0.1, sample_ps=0.2, frame_ps=0.05, blocks=2,
 )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_what_ships_is_what_was_run(item: tuple[Profile, Path]) -> None:
 def test_windows_that_ship_are_those_that_were_run(item: tuple[Profile, Path]) -> None:
     profile, path = item
     live, found = (series.open_windows(p) for p in (profile, from_campaign(profile)))
-    assert found.sizes == {"window": 4, "time": 7, "axis": 3}
+    assert found.sizes == {"window": 4, "part": 6, "time": 7, "axis": 3}
     assert found["ion"].values.tolist() == ["Cl", "Cl", "K", "K"]
     for name in live.variables:
         if live[name].dtype.kind == "f":
@@ -89,6 +89,9 @@ def test_windows_that_ship_are_those_that_were_run(item: tuple[Profile, Path]) -
             np.testing.assert_array_equal(found[name], live[name], str(name))
     assert np.abs(found["position"] - live["position"]).max() < 1e-4
     assert found["total"].std() > 10.0
+    # the force on a K+ stays whole
+    assert found["parts"].isnull().all(["part", "time"]).values.tolist() == [False] * 2 + [True] * 2
+    assert float(abs(found["total"] - found["parts"].sum("part"))[:2].max()) < 0.1
     assert found.attrs["system_key"] == live.attrs["system_key"]
     record = series.shipped_manifest(path.with_name("windows.json"))
     assert record["md_ns"] == pytest.approx(4 * 0.3e-3)
@@ -97,8 +100,8 @@ def test_windows_that_ship_are_those_that_were_run(item: tuple[Profile, Path]) -
         "replicas"
     ]["0"]  # fmt: skip
     card = (path.parents[1] / shipped.CARD).read_text(encoding="utf-8")
-    assert f"`{path.parent.name}/windows` | beside Table 1 | 4 | 1 |" in card
-    for changes in ({"ions": ("K",)}, {"to_nm": 0.2}, {"sample_ps": 0.3}, {"split": True}):
+    assert f"`{path.parent.name}/windows` | Table 1 | 4 | 1 |" in card
+    for changes in ({"fields_V_per_nm": {"K": (0.0,)}}, {"to_nm": 0.2}, {"sample_ps": 0.3}):
         other = {"windows": HELD.model_copy(update=changes), "source": "campaign"}
         with pytest.raises(MeasureError, match="not those of profile 'tiny'"):
             series.open_windows(profile.model_copy(update=other))

@@ -27,7 +27,8 @@ def force(part: str, x):
 
 
 def profile_with(**changes) -> spec.Profile:
-    entry = {"fields_V_per_nm": [0.4, 0.8], "from_nm": -0.1, "to_nm": 0.1, "spacing_nm": 0.025,
+    entry = {"fields_V_per_nm": {"Cl": [0.4, 0.8]},
+             "from_nm": -0.1, "to_nm": 0.1, "spacing_nm": 0.025,
              "equilibrate_ps": EQUILIBRATE_PS, "sample_ps": SAMPLE_PS, "replicas": 5,
              **changes}  # fmt: skip
     demo = spec.load_profile("demo")
@@ -62,7 +63,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                 position = np.column_stack([np.full_like(time, x), 0.1 + 0 * time, 0 * time])
                 total = parts.sum(axis=0)
                 data = windows.labelled(
-                    Forces(time, position, total, parts if wanted.split else parts[:0])
+                    Forces(time, position, total, parts if windows.told_apart(ion) else parts[:0])
                 )
                 directory = tmp_path / f"{replica}-{ion}-{field:g}-{x:g}"
                 directory.mkdir()
@@ -107,7 +108,7 @@ def test_known_barriers_are_recovered(made):
 
 
 def test_a_force_that_is_not_yet_steady_is_noticed(made):
-    profile = made(profile_with(fields_V_per_nm=[0.4], replicas=1), noise=0.5, drift=-80.0)
+    profile = made(profile_with(fields_V_per_nm={"Cl": [0.4]}, replicas=1), noise=0.5, drift=-80.0)
     found = barriers.from_windows(profile)
     assert found[0.4].drift_kJ_per_mol_nm == pytest.approx(-80.0, abs=2.0)
     assert "changed by up to −80 kJ/mol/nm" in barriers.basis(profile, found)
@@ -125,7 +126,7 @@ def test_blocks_give_an_interval_that_no_verdict_rests_on(made):
 
 
 def test_claims_are_judged_against_each_version(made, monkeypatch):
-    profile = made(profile_with(fields_V_per_nm=[0.2, 0.4, 0.6, 0.8]), noise=0.05)
+    profile = made(profile_with(fields_V_per_nm={"Cl": [0.2, 0.4, 0.6, 0.8]}), noise=0.05)
     found = barriers.from_windows(profile)
     (six, seven) = barriers.claims_of_barriers(found, profile, "windows")
     assert (six.id, six.estimator, six.run) == (6, "published table", "windows")
@@ -166,7 +167,7 @@ def _reference(table):
     ],
 )
 def test_what_makes_the_barrier_rise(made, monkeypatch, change, verdict):
-    profile = made(profile_with(fields_V_per_nm=[0.4]), noise=0.05)
+    profile = made(profile_with(fields_V_per_nm={"Cl": [0.4]}), noise=0.05)
     one = barriers.from_windows(profile)[0.4]
     parts = {n: _moved(p, change.get(n, 0.0)) for n, p in one.barrier.parts.items()}
     risen = one.barrier.__class__(
@@ -183,7 +184,7 @@ def _moved(one, by):
 
 
 def test_an_ion_that_only_goes_downhill_has_no_barrier_and_that_can_be_said(made):
-    profile = made(profile_with(fields_V_per_nm=[3.0, 4.0]), noise=0.05)
+    profile = made(profile_with(fields_V_per_nm={"Cl": [3.0, 4.0]}), noise=0.05)
     found = barriers.from_windows(profile)
     for one in found.values():
         assert (one.barrier.total.low, one.barrier.total.high) == (0.0, 0.0)
@@ -195,7 +196,7 @@ def test_an_ion_that_only_goes_downhill_has_no_barrier_and_that_can_be_said(made
 
 
 def test_other_membranes_are_not_judged_by_this_table(made):
-    profile = made(profile_with(fields_V_per_nm=[0.4]))
+    profile = made(profile_with(fields_V_per_nm={"Cl": [0.4]}))
     found = barriers.from_windows(profile)
     other = profile.model_copy(
         update={"system": profile.system.model_copy(update={"charge_set": "mos2"})}
@@ -216,8 +217,8 @@ def test_without_windows_the_page_says_what_they_take(tmp_path, monkeypatch):
     found, why = barriers.available(profile.model_copy(update={"windows": None}))
     assert found == {}
     assert "entry 'windows'" in why
-    whole = profile_with(split=False)
-    assert "split: true" in barriers.available(whole)[1]
+    other = profile_with(fields_V_per_nm={"K": [0.4]})
+    assert "holds no Cl-" in barriers.available(other)[1]
     solid = profile.system.model_copy(update={"pore": "none"})
     assert "without a pore" in barriers.available(profile.model_copy(update={"system": solid}))[1]
 
@@ -254,7 +255,7 @@ def test_rows_and_figures_show_all_three(made):
 
 
 def test_without_a_field_there_is_a_span_but_no_implied_distance(made):
-    found = barriers.from_windows(made(profile_with(fields_V_per_nm=[0.0, 0.8])))
+    found = barriers.from_windows(made(profile_with(fields_V_per_nm={"Cl": [0.0, 0.8]})))
     rest = found[0.0]
     assert rest.span.field.value == 0
     assert rest.span.total.value == pytest.approx(expected_span(0.0, rest.profile.x_nm)[2], rel=0.1)
@@ -278,7 +279,7 @@ def test_no_kept_trajectory_means_no_visit(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("enough", [True, False])
 def test_visits_are_counted_and_few_are_not_a_profile(made, monkeypatch, enough):
-    profile = made(profile_with(fields_V_per_nm=[0.4]))
+    profile = made(profile_with(fields_V_per_nm={"Cl": [0.4]}))
     rng = np.random.default_rng(2)
     n = 2000 if enough else 12
     x = rng.uniform(-0.28, 0.28, n)
@@ -304,7 +305,7 @@ def test_visits_are_counted_and_few_are_not_a_profile(made, monkeypatch, enough)
 
 
 def test_series_of_a_window_round_trips(made, tmp_path):
-    made(profile_with(fields_V_per_nm=[0.4]))
+    made(profile_with(fields_V_per_nm={"Cl": [0.4]}))
     with xr.open_dataset(next(tmp_path.glob("0-Cl-0.4-*")) / "series.nc") as data:
         assert data["part"].values.tolist() == list(PARTS)
         assert data["total"].attrs["units"] == "kJ/mol/nm"
@@ -342,7 +343,7 @@ def test_energies_on_the_axis_are_charge_times_potential_and_van_der_waals():
 
 # --- which ion passes -------------------------------------------------------------------
 
-BOTH = {"ions": ["Cl", "K"], "fields_V_per_nm": [0.0], "split": False}
+BOTH = {"fields_V_per_nm": {"Cl": [0.0], "K": [0.0]}}
 
 
 def expected_conductance(ion: str, positions_nm) -> float:

@@ -324,7 +324,7 @@ def size(job: Job) -> Size:
     if job.stage == "windows":
         tree = windows.tree(built, job.profile, only=job.replicas)[0]
         # their replicas' first picoseconds are counted where these are driven
-        return _of(tree, [s for s in tree.drive() if s.kind == "window"])
+        return _of(tree, [s for s in tree.drive() if s.kind != "settle"])
     if job.stage == "equilibrate":
         until = ensemble.tree(built, job.profile.run, {}, replicas=job.replicas.stop, frame_ps=1.0)
         before = until.snapshots[job.replicas.start - 1] if job.replicas.start else []

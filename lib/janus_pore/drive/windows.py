@@ -30,7 +30,7 @@ from MDAnalysis.lib.formats.libmdaxdr import TRRFile
 
 from ..build.system import BuiltSystem, open_system
 from ..errors import MeasureError, MissingInputError, RunError, SpecError
-from ..spec import Profile, SystemSpec, Windows, key, replica_seed
+from ..spec import Constant, Profile, SystemSpec, Windows, key, replica_seed
 from . import ensemble, gromacs, segments
 from .decompose import PARTS, FloatArray, Forces, chlorides_in_pore, decompose, write_frames
 from .segments import Engine, Segment
@@ -82,7 +82,7 @@ def asked_for(profile: Profile) -> Windows:
     if profile.windows is None:
         raise SpecError(
             f"profile {profile.name!r} has no windows; add an entry 'windows' with "
-            "fields_V_per_nm, from_nm, to_nm, spacing_nm, equilibrate_ps and sample_ps"
+            "fields_V_per_nm of Cl or K, from_nm, to_nm, spacing_nm, equilibrate_ps and sample_ps"
         )
     if profile.system.pore == "none":
         raise SpecError("windows hold an ion in a pore, and system.pore is 'none'; choose a pore")
@@ -92,7 +92,14 @@ def asked_for(profile: Profile) -> Windows:
 def simulated_ns(profile: Profile) -> float:
     """Molecular dynamics of all windows, ns, without the equilibration before them."""
     wanted = asked_for(profile)
-    return len(wanted.places) * wanted.replicas * (wanted.equilibrate_ps + wanted.sample_ps) / 1000
+    each = len(wanted.places) * (wanted.equilibrate_ps + wanted.sample_ps)
+    charging = sum(1 for field in wanted.every_field if field) * wanted.charge_ps
+    return wanted.replicas * (each + charging) / 1000
+
+
+def told_apart(ion: str) -> bool:
+    """Whether the force on a held ion is wanted by what exerts it, as Table 1 has it."""
+    return ion == "Cl"
 
 
 def tree(
@@ -100,7 +107,17 @@ def tree(
 ) -> tuple[ensemble.Tree, list[WindowRecord]]:
     """The segments that the windows need, ``only`` those of some replicas, and where they lie."""
     wanted, run = asked_for(profile), profile.run
-    base = ensemble.tree(built, run, {}, replicas=wanted.replicas, frame_ps=1.0, only=only)
+    segments.steps_of(wanted.charge_ps, run, "windows.charge_ps")
+    charging = {
+        f"{field:g}": segments.pieces(
+            profile.applied(Constant(field_V_per_nm=field, duration_ps=wanted.charge_ps)), run
+        )
+        for field in wanted.every_field
+        if field and wanted.charge_ps
+    }
+    base = ensemble.tree(
+        built, run, charging, replicas=wanted.replicas, frame_ps=wanted.frame_ps, only=only
+    )
     frame_steps = max(1, round(wanted.frame_ps * 1000 / run.dt_fs))
     home = segments.system_runs(built) / "windows"
     known = segments.known_segments(
@@ -116,15 +133,17 @@ def tree(
         ways[replica] = {}
         for ion, field, x in wanted.places:
             applied = field * profile.field_scale
+            charged = base.ways[replica].get(f"{field:g}", [])
+            parent = charged[-1] if charged else root
             history = ((float(f"{applied:.12g}"), 0.0, 0.0, 0.0, steps),)
-            # Only what differs from a Cl- whose force is split counts.
-            other = (*((ion,) if ion != "Cl" else ()), *(() if wanted.split else ("whole",)))
-            name = key("window", root.key, history, x, PLACING, *other)
+            # Only what differs from a Cl- whose force is told apart counts.
+            other = () if told_apart(ion) else (ion, "whole")
+            name = key("window", parent.key, history, x, PLACING, *other)
             window = Segment(
                 dir=home / name,
                 key=name,
                 kind="window",
-                parent=root,
+                parent=parent,
                 history=history,
                 start_step=0,
                 end_step=steps,
@@ -137,7 +156,7 @@ def tree(
                 held_x_nm=x,
             )
             record = WindowRecord(ion, field, applied, x, replica, window.dir)
-            ways[replica][record.label] = [window]
+            ways[replica][record.label] = [*charged, window]
             records.append(record)
     whole = {**base.whole, **{home / name: manifest for name, manifest in known.items()}}
     return ensemble.Tree(base.snapshots, ways, whole, base.atoms), records
@@ -213,7 +232,9 @@ def _engine(profile: Profile, built: BuiltSystem) -> Engine:
 
     def reduce(segment: Segment, xtc: Path, target: Path, times_ps: tuple[float, float]) -> None:
         if segment.kind == "window":
-            _reduce(engine, segment, xtc, target, split=asked_for(profile).split)
+            assert segment.held_ion is not None
+            split = told_apart(segment.held_ion)
+            _reduce(engine, segment, xtc, target, split=split)
         else:
             drive_reduce(segment, xtc, target, times_ps)
 

@@ -280,7 +280,8 @@ def open_windows(profile: Profile) -> xr.Dataset:
     -------
     xarray.Dataset
         The windows' variables with a further first dimension ``window``, along which lie the
-        coordinates ``ion``, ``field_V_per_nm``, ``applied_V_per_nm``, ``x_nm`` and ``replica``.
+        coordinates ``ion``, ``field_V_per_nm``, ``applied_V_per_nm``, ``x_nm`` and ``replica``;
+        ``parts`` is not a number where the force was not told apart.
 
     Raises
     ------
@@ -294,10 +295,10 @@ def open_windows(profile: Profile) -> xr.Dataset:
     wanted = windows.asked_for(profile)
     if profile.source == "campaign":
         data = open_shipped(profile, WINDOWS)[WINDOWS]
-        lasts_ps, split = float(data["time"][-1]), "parts" in data
+        lasts_ps = float(data["time"][-1])
         found = set(zip(*(data[name].values.tolist() for name in _PLACE), strict=True))
         asked_ps = wanted.equilibrate_ps + wanted.sample_ps
-        if found != set(wanted.places) or abs(lasts_ps - asked_ps) > 1e-3 or split != wanted.split:
+        if found != set(wanted.places) or abs(lasts_ps - asked_ps) > 1e-3:
             raise MeasureError(
                 f"the windows that ship are not those of profile {profile.name!r} as it is now; "
                 "use the profile they were made with"
@@ -311,6 +312,9 @@ def open_windows(profile: Profile) -> xr.Dataset:
             xr.open_dataset(record.series) as file,
         ):
             each.append(file.load())
+    if apart := [one["parts"] for one in each if "parts" in one]:
+        unknown = xr.full_like(apart[0], np.nan)
+        each = [one if "parts" in one else one.assign(parts=unknown) for one in each]
     joined = xr.concat(
         each, dim="window", data_vars="all", coords="minimal", compat="override", join="override",
         combine_attrs="drop_conflicts",

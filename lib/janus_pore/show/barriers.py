@@ -98,7 +98,7 @@ def from_windows(profile: Profile) -> dict[float, FieldBarrier]:
     data = series.open_windows(profile)
     charge = chloride_charge(profile)
     out = {}
-    for field in wanted.fields_V_per_nm:
+    for field in wanted.fields_V_per_nm["Cl"]:
         held = _held(data, wanted, "Cl", field)
         parts = held.data["parts"].sel(part=list(PARTS)).transpose("part", "window", "time")
         total = held.data["total"]
@@ -238,10 +238,10 @@ def available(profile: Profile) -> tuple[dict[float, FieldBarrier], str]:
             f"profile {profile.name} holds no ion: give it an entry 'windows' (profile reduced "
             "has one; one window of 10 ps costs as much as 10 ps of any protocol)"
         )
-    if "Cl" not in profile.windows.ions or not profile.windows.split:
+    if "Cl" not in profile.windows.fields_V_per_nm:
         return {}, (
-            f"windows of profile {profile.name} do not tell what exerts the force on a Cl-: give "
-            "its entry 'windows' split: true and ions: [Cl]"
+            f"profile {profile.name} holds no Cl-: give it fields in the entry 'windows' "
+            "(fields_V_per_nm: {Cl: [...]})"
         )
     try:
         return from_windows(profile), ""
@@ -477,7 +477,7 @@ def passing(profile: Profile) -> tuple[dict[str, Passing], str]:
     """
     if profile.system.pore == "none":
         return {}, NO_PORE
-    if profile.windows is None or 0.0 not in profile.windows.fields_V_per_nm:
+    if profile.windows is None or not profile.windows.ions_at_rest:
         return {}, (
             "not run in this profile: it holds no ion at 0 V/nm (profile campaign holds both; "
             "source = 'campaign' shows them)"
@@ -488,7 +488,7 @@ def passing(profile: Profile) -> tuple[dict[str, Passing], str]:
         return {}, f"not run in this profile: {_lacking(profile)}"
     diffusion = scorecard.reference("ions.yaml")["diffusion"]["nm2_per_ps"]
     out: dict[str, Passing] = {}
-    for ion in profile.windows.ions:
+    for ion in profile.windows.ions_at_rest:
         held = _held(data, profile.windows, ion, 0.0)
         force = mean_force(
             held.x_nm, held.data["total"].values.ravel(), {}, held.edges_nm,
