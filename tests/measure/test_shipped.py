@@ -101,7 +101,7 @@ def test_windows_that_ship_are_those_that_were_run(item: tuple[Profile, Path]) -
     ]["0"]  # fmt: skip
     card = (path.parents[1] / shipped.CARD).read_text(encoding="utf-8")
     assert f"`{path.parent.name}/windows` | Table 1 | 4 | 1 |" in card
-    for changes in ({"fields_V_per_nm": {"K": (0.0,)}}, {"to_nm": 0.2}, {"sample_ps": 0.3}):
+    for changes in ({"fields_V_per_nm": {"K": (0.0,)}}, {"to_nm": 0.2}, {"charge_ps": 0.1}):
         other = {"windows": HELD.model_copy(update=changes), "source": "campaign"}
         with pytest.raises(MeasureError, match="not those of profile 'tiny'"):
             series.open_windows(profile.model_copy(update=other))
