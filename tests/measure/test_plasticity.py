@@ -71,6 +71,10 @@ def test_ratio_to_a_current_that_may_be_zero_is_not_enough_statistics() -> None:
     band, _ = ratios(currents)
     assert (band.low[1], band.high[1]) == (-np.inf, np.inf)
     assert not band.at(1).enough
+    # without any current there is not even a ratio of the first to itself
+    none, _ = ratios(np.zeros((6, 2)))
+    assert np.isnan(none.value).all()
+    assert np.isnan(none.low[0])
     negative, _ = ratios(currents - 5)
     assert negative.at(1).enough
     single, _ = ratios(currents[:1])

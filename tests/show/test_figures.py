@@ -518,15 +518,18 @@ def test_every_axis_has_a_unit_and_the_readers_settings_stay(draw):
 
 def test_the_numbers_behind_a_figure_are_those_that_were_drawn():
     curve = figures.Curve(*(np.array(v, float) for v in ([1, 2], [3, 4], [2, np.nan], [5, np.nan])))
-    drawn = figures.pulse_pairs({"with the pore": {"ppf": {"box": curve}}}, STATED, {})
+    rows = {title: {"ppf": {"box": curve}} for title in ("with the pore", "without a pore")}
+    drawn = figures.pulse_pairs(rows, STATED, {})
     found = figures.data_of(drawn)
+    # also those of the upper panel, whose axis is named under the lower one
+    assert {p.x_quantity for p in found} == {"delay Δt (ps)"}
+    found = found[:2]
     assert [(p.panel, p.series) for p in found] == [
         ("facilitation (PPF), with the pore", "whole box")
     ] * 2
     assert found[0][-3:] == (3, 2, 5)
     assert found[0].x == 1
     assert np.isnan(found[1].low)
-    assert found[0].x_quantity == "delay Δt (ps)"
     assert found[0].y_quantity == "I1 / I0"
 
 

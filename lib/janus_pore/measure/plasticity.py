@@ -82,9 +82,10 @@ def ratios(
     Returns
     -------
     ratio : Band
-        (..., pulses) each; the first is 1 and exact. Unbounded, which means "not enough
-        statistics", where the interval of I_0 itself reaches zero (Fieller, J. R. Stat.
-        Soc. B 16, 175 (1954): the set of ratios is then not an interval).
+        (..., pulses) each; the first is 1 and exact, or not a number where no current was
+        seen. Unbounded, which means "not enough statistics", where the interval of I_0 itself
+        reaches zero (Fieller, J. R. Stat. Soc. B 16, 175 (1954): the set of ratios is then not
+        an interval).
     draws : (resamples + 1, ..., pulses)
     """
     I = np.asarray(currents_nA, dtype=float)  # noqa: E741
@@ -93,12 +94,11 @@ def ratios(
     first = band(means[..., 0], len(I), method)
     with np.errstate(invalid="ignore", divide="ignore"):
         draws = means / means[..., :1]
-    draws[..., 0] = 1.0
     result = band(draws, len(I), method)
     low, high = result.low.copy(), result.high.copy()
     undefined = ~((first.low > 0) | (first.high < 0))
     low[undefined], high[undefined] = -np.inf, np.inf
-    low[..., 0] = high[..., 0] = 1.0
+    low[..., 0] = high[..., 0] = result.value[..., 0]
     return Band(result.value, low, high, len(I), method), draws
 
 

@@ -202,7 +202,10 @@ def data_of(figure: Figure) -> list[Point]:
         if ax.images or ax.get_label() == "<colorbar>":
             continue
         panel = ax.get_title(loc="left") or str(number)
-        quantities = [" ".join(text.split()) for text in (ax.get_xlabel(), ax.get_ylabel())]
+        # of panels that share an axis one alone may name it
+        sharing = [ax, *ax.get_shared_x_axes().get_siblings(ax)]
+        named = next((one.get_xlabel() for one in sharing if one.get_xlabel()), "")
+        quantities = [" ".join(text.split()) for text in (named, ax.get_ylabel())]
         for series, curve in _curves(ax):
             for x, y, low, high in zip(*curve, strict=True):
                 found.append(Point(panel, series, quantities[0], x, quantities[1], y, low, high))
