@@ -367,8 +367,10 @@ def basis(profile: Profile, found: Mapping[float, FieldBarrier]) -> str:
     far = max(one.far_nm for one in found.values())
     drift = max((one.drift_kJ_per_mol_nm for one in found.values()), key=abs)
     method = next(iter(found.values())).profile.total.method
-    parts = f"parts miss the total by {worst:.1g} kJ/mol/nm; "
-    return _basis(profile, method, far, drift, parts)
+    more = f"parts miss the total by {worst:.1g} kJ/mol/nm; "
+    if charge_ps := windows.asked_for(profile).charge_ps:
+        more = f"the field on for {charge_ps:g} ps before; {more}"
+    return _basis(profile, method, far, drift, more)
 
 
 def _basis(profile: Profile, method: str, far_nm: float, drift: float, more: str = "") -> str:

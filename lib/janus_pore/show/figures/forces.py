@@ -27,6 +27,7 @@ from .drawing import (
     add_note,
     blank,
     draw_line,
+    lowest_panels,
     styled,
     zero_line,
 )
@@ -107,7 +108,7 @@ def barrier_table(
         ylim=(0, max(0.36, 1.6 * float(np.nanmax(np.concatenate([*share_nm.values()]))))),
         title="distance",
     )
-    axes[-1].legend(loc="upper right", fontsize=7)
+    axes[-1].legend(loc="upper right", fontsize=7, handlelength=1.2, borderaxespad=0)
     add_note(figure, note)
     return figure
 
@@ -157,7 +158,7 @@ def mean_forces(panels: Mapping[float, ForcePanel], *, note: str = "") -> Figure
         ax.set(title=f"E = {field:g} V/nm")
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
-    for ax in axes[-1]:
+    for ax in lowest_panels(axes):
         ax.set_xlabel("x of Cl⁻ (nm)")
     for ax in axes[:, 0]:
         ax.set_ylabel("mean force (kJ/mol/nm)")
