@@ -107,24 +107,29 @@ def tree(
 ) -> tuple[ensemble.Tree, list[WindowRecord]]:
     """The segments that the windows need, ``only`` those of some replicas, and where they lie."""
     wanted, run = asked_for(profile), profile.run
-    segments.steps_of(wanted.charge_ps, run, "windows.charge_ps")
-    charging = {
-        f"{field:g}": segments.pieces(
-            profile.applied(Constant(field_V_per_nm=field, duration_ps=wanted.charge_ps)), run
-        )
-        for field in wanted.every_field
-        if field and wanted.charge_ps
-    }
+
+    def at_each_field(duration_ps: float, what: str) -> dict[float, tuple[segments.Piece, ...]]:
+        segments.steps_of(duration_ps, run, what)
+        fields = wanted.every_field if duration_ps else ()
+        waves = {E: Constant(field_V_per_nm=E, duration_ps=duration_ps) for E in fields}
+        return {E: segments.pieces(profile.applied(wave), run) for E, wave in waves.items()}
+
+    charging = at_each_field(wanted.charge_ps, "windows.charge_ps")
+    histories = at_each_field(
+        wanted.equilibrate_ps + wanted.sample_ps, "equilibrate_ps + sample_ps"
+    )
     base = ensemble.tree(
-        built, run, charging, replicas=wanted.replicas, frame_ps=wanted.frame_ps, only=only
+        built,
+        run,
+        {f"{E:g}": pieces for E, pieces in charging.items() if E},
+        replicas=wanted.replicas,
+        frame_ps=wanted.frame_ps,
+        only=only,
     )
     frame_steps = max(1, round(wanted.frame_ps * 1000 / run.dt_fs))
     home = segments.system_runs(built) / "windows"
     known = segments.known_segments(
         home, frame_steps=frame_steps, stamp=segments.reduction_stamp(built, run)
-    )
-    steps = segments.steps_of(
-        wanted.equilibrate_ps + wanted.sample_ps, run, "equilibrate_ps + sample_ps"
     )
     ways: dict[int, dict[str, list[Segment]]] = {}
     records = []
@@ -135,7 +140,7 @@ def tree(
             applied = field * profile.field_scale
             charged = base.ways[replica].get(f"{field:g}", [])
             parent = charged[-1] if charged else root
-            history = ((float(f"{applied:.12g}"), 0.0, 0.0, 0.0, steps),)
+            history = histories[field]
             # Only what differs from a Cl- whose force is told apart counts.
             other = () if told_apart(ion) else (ion, "whole")
             name = key("window", parent.key, history, x, PLACING, *other)
@@ -146,7 +151,7 @@ def tree(
                 parent=parent,
                 history=history,
                 start_step=0,
-                end_step=steps,
+                end_step=segments.length(history),
                 offset_steps=0,
                 dt_ps=root.dt_ps,
                 frame_steps=frame_steps,
