@@ -26,7 +26,7 @@ def changed(name: str, **system: object) -> Profile:
 @each_profile
 def test_every_profile_runs_its_current_protocols_without_a_pore(name: str) -> None:
     profile = load_profile(name)
-    control, *others = profile.siblings()
+    control, *others = (p for p in profile.siblings() if p.system.pore in ("none", "hollow6"))
     assert control.system == profile.system.model_copy(update={"pore": "none"})
     assert list(control.protocols) == list(profile.control)
     assert {"sine", "ppf", "ppd", "stf", "std"} <= set(profile.control)
@@ -69,11 +69,55 @@ def test_a_variant_is_looked_at_by_itself() -> None:
         assert set(profile.protocols) == set(load_profile("tiny").protocols)
 
 
+def test_alternatives_run_what_they_name_and_the_windows_at_rest() -> None:
+    held = {"fields_V_per_nm": {"Cl": [0.0, 0.4], "K": [0.8]}, "from_nm": 0.0, "to_nm": 0.1}
+    held |= {"spacing_nm": 0.1, "equilibrate_ps": 0.2, "sample_ps": 1.0}
+    others = [
+        {"system": {"pore": "bond4"}, "protocols": ["step_up"], "replicas": 1},
+        {"system": {"chalcogen_lj": "stewart"}},
+    ]
+    tiny = load_profile("tiny", {"windows": held, "alternatives": others})
+    narrow, soft = tiny.siblings()[-2:]
+    assert (narrow.variant, soft.variant) == ("bond4", "chalcogen_lj-stewart")
+    assert narrow.protocols == {
+        "step_up": tiny.protocol("step_up").model_copy(update={"replicas": 1})
+    }
+    assert soft.protocols == {}
+    for one in (narrow, soft):
+        assert one.windows is not None
+        assert one.windows.places == (("Cl", 0.0, 0.0), ("Cl", 0.0, 0.1))
+        assert one.siblings() == ()
+        assert validated(Profile, one.model_dump(), "kept in a record") == one
+    assert narrow.system.model_copy(update={"pore": tiny.system.pore}) == tiny.system
+    # without a field none is held, and without a protocol nothing is left to run
+    held["fields_V_per_nm"] = {"Cl": [0.4]}
+    assert [p.variant for p in load_profile("tiny", {"windows": held, "alternatives": others})
+            .siblings()][-1] == "bond4"  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"system": {"pore": "none"}}, r"'none'\} is without a pore; name what differs"),
+        ({"system": {"pore": "hollow6"}}, r"'hollow6'\} is the profile's own"),
+        ({"system": {"por": "bond4"}}, "por is not a parameter"),
+        ({"system": {"pore": "bond4"}, "protocols": ["step"]}, "need protocol 'step'"),
+        ({"system": {"pore": "bond4"}, "replicas": 0}, "replicas"),
+    ],
+)
+def test_alternatives_that_cannot_be_are_refused(other: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        load_profile("tiny", {"alternatives": [other]})
+
+
 def test_fewer_protocols_need_fewer_further_runs() -> None:
     tiny = load_profile("tiny")
     kept = {n: tiny.protocol(n) for n in ("ppf", "step_up")}
     fewer = tiny.model_copy(update={"protocols": kept})
-    (control,) = fewer.siblings()
+    control, narrow = fewer.siblings()
+    assert list(control.protocols) == ["ppf"]
+    assert list(narrow.protocols) == ["step_up"]
+    (control,) = tiny.model_copy(update={"protocols": {"ppf": kept["ppf"]}}).siblings()
     assert list(control.protocols) == ["ppf"]
     assert validated(Profile, fewer.model_dump(), "kept in a record") == fewer
 

@@ -329,6 +329,11 @@ class Windows(_Strict):
         """The ions that are held without a field."""
         return tuple(ion for ion, fields in self.fields_V_per_nm.items() if 0.0 in fields)
 
+    def at_rest(self) -> Windows | None:
+        """Those without a field, if there are any."""
+        fields = dict.fromkeys(self.ions_at_rest, (0.0,))
+        return self.model_copy(update={"fields_V_per_nm": fields}) if fields else None
+
     @property
     def figure(self) -> str:
         """What they are for."""
@@ -358,6 +363,19 @@ class Windows(_Strict):
         return self
 
 
+class Alternative(_Strict):
+    """Another choice where the article leaves one open, and what runs to compare the two.
+
+    ``system`` gives the parameters of the system that differ, e.g. ``{"pore": "bond4"}``. Of the
+    profile's protocols it runs those named, with ``replicas`` of each (default: as many as the
+    profile), and of its windows those without a field.
+    """
+
+    system: dict[str, Any]
+    protocols: tuple[str, ...] = ()
+    replicas: Annotated[int, Field(ge=1, le=10000)] | None = None
+
+
 class Profile(_Strict):
     """Everything that one run of the collection needs.
 
@@ -365,9 +383,10 @@ class Profile(_Strict):
     profile's). In a shorter box the same *voltage* E·Lx needs a larger field:
     :attr:`field_scale` is the factor that :meth:`applied` puts on every field.
 
-    ``control`` names the protocols that also run on the same membrane without a pore, and
-    ``charge_sets`` the charge sets of Fig. 4, which run :data:`SWEEP`; :meth:`siblings`
-    gives a profile for each of these systems. ``own_system`` is the profile's system where
+    ``control`` names the protocols that also run on the same membrane without a pore,
+    ``charge_sets`` the charge sets of Fig. 4, which run :data:`SWEEP`, and ``alternatives``
+    other choices of what the article leaves open; :meth:`siblings` gives a profile for each
+    of these systems. ``own_system`` is the profile's system where
     ``system`` has been changed from it, by a sibling or an override.
     """
 
@@ -381,6 +400,7 @@ class Profile(_Strict):
     windows: Windows | None = None
     control: tuple[str, ...] = ()
     charge_sets: tuple[str, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
     own_system: SystemSpec | None = None
 
     @property
@@ -412,6 +432,16 @@ class Profile(_Strict):
                 "run.variant = 'gpu_fast' and system.membrane = 'restrained' go together: "
                 "a frozen membrane forbids updating on the GPU; set both or neither"
             )
+        for other in self.alternatives:
+            changed = validated(
+                SystemSpec, {**self.system.model_dump(), **other.system}, "alternatives.system"
+            )
+            if changed.pore == "none" or changed == self.system:
+                raise ValueError(
+                    f"alternatives.system = {other.system} is "
+                    + ("the profile's own" if changed == self.system else "without a pore")
+                    + "; name what differs, such as pore: bond4 (control runs without a pore)"
+                )
         return self
 
     def applied(self, waveform: Waveform) -> Waveform:
@@ -428,14 +458,19 @@ class Profile(_Strict):
         return type(waveform)(**values)
 
     @property
-    def variant(self) -> str:
-        """What differs from the profile's own system, e.g. ``mos2_no-pore``; "" if nothing."""
+    def changed(self) -> dict[str, Any]:
+        """Parameters in which the system differs from the profile's own."""
         own = self.own_system or self.system
-        changed = {
+        return {
             name: value
             for name, value in self.system.model_dump().items()
             if value != getattr(own, name)
         }
+
+    @property
+    def variant(self) -> str:
+        """What differs from the profile's own system, e.g. ``mos2_no-pore``; "" if nothing."""
+        changed = self.changed
         parts = [str(changed.pop("charge_set", ""))]
         pore = changed.pop("pore", "")
         parts.append("no-pore" if pore == "none" else pore)
@@ -462,7 +497,7 @@ class Profile(_Strict):
         update: dict[str, Any] = {"system": system, "own_system": self.own_system or self.system}
         if protocols is not None:
             kept = {name: self.protocol(name) for name in protocols}
-            update |= {"protocols": kept, "windows": None, "control": (), "charge_sets": ()}
+            update |= {"protocols": kept, "windows": None, **_ALONE}
         return self.model_copy(update=update)
 
     def without_pore(self) -> Profile:
@@ -478,6 +513,17 @@ class Profile(_Strict):
         """The same pore in a membrane with another charge set, driven by the sine."""
         return self.with_system((SWEEP,), charge_set=name)
 
+    def with_alternative(self, other: Alternative) -> Profile:
+        """The system with another choice of what the article leaves open."""
+        names = [name for name in other.protocols if name in self.protocols]
+        changed = self.with_system(names, **other.system)
+        kept = {
+            name: one.model_copy(update={"replicas": other.replicas or one.replicas})
+            for name, one in changed.protocols.items()
+        }
+        resting = self.windows.at_rest() if self.windows else None
+        return changed.model_copy(update={"protocols": kept, "windows": resting})
+
     def siblings(self) -> tuple[Profile, ...]:
         """Profiles of the further systems that belong to this one.
 
@@ -487,9 +533,11 @@ class Profile(_Strict):
             return ()
         control = self.without_pore()
         sets = self.charge_sets if SWEEP in self.protocols else ()
+        others = map(self.with_alternative, self.alternatives)
         return (
             *((control,) if control.protocols else ()),
             *(self.with_charge_set(name) for name in sets),
+            *(other for other in others if other.protocols or other.windows),
         )
 
     def protocol(self, name: str) -> Protocol:
@@ -500,6 +548,10 @@ class Profile(_Strict):
                 f"it has {', '.join(sorted(self.protocols))}"
             )
         return self.protocols[name]
+
+
+_ALONE: dict[str, tuple[()]] = {"control": (), "charge_sets": (), "alternatives": ()}
+"""Without further systems."""
 
 
 def key(*parts: Any, digits: int = 12) -> str:
@@ -570,10 +622,12 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
         data.setdefault("own_system", own)
     profile = validated(Profile, data, f"profile {name!r}")
     needed = {*profile.control, *((SWEEP,) if profile.charge_sets else ())}
+    needed |= {protocol for other in profile.alternatives for protocol in other.protocols}
     if missing := sorted(needed - set(profile.protocols)):
         raise SpecError(
-            f"profile {name!r}: control or charge_sets need protocol {missing[0]!r}, which the "
-            f"profile does not have; it has {', '.join(sorted(profile.protocols))}"
+            f"profile {name!r}: control, charge_sets or alternatives need protocol "
+            f"{missing[0]!r}, which the profile does not have; it has "
+            f"{', '.join(sorted(profile.protocols))}"
         )
     return profile
 

@@ -21,7 +21,9 @@ Runs = Callable[[str], Path]
 
 
 def with_protocols(profile: Profile, **protocols: Protocol) -> Profile:
-    return profile.model_copy(update={"protocols": protocols, "control": (), "charge_sets": ()})
+    return profile.model_copy(
+        update={"protocols": protocols, "control": (), "charge_sets": (), "alternatives": ()}
+    )
 
 
 def test_pulse_pairs_in_two_directions_cost_less_than_half(

@@ -35,6 +35,7 @@ def item(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Profile, Pa
             "windows": HELD,
             "control": (),
             "charge_sets": (),
+            "alternatives": (),
         }
     )
     data = paths.data_dir()

@@ -11,6 +11,7 @@ from janus_pore.measure.statistics import (
     band,
     blocks,
     correlation_time,
+    difference,
     draw_sums,
     estimate,
     fit_exponential,
@@ -133,6 +134,28 @@ def test_estimate_excludes_only_what_it_can() -> None:
     assert not Estimate(1.0, 0.5, 1.5, 2, "").excludes(0.0)
     assert not Estimate(1.0, np.nan, np.nan, 10, "").excludes(0.0)
     assert str(Estimate(1.0, 0.5, 1.5, 10, "")) == "1 [0.5, 1.5]"
+
+
+def test_difference_of_independent_estimates() -> None:
+    a, b = Estimate(8.0, 5.0, 17.0, 12, ""), Estimate(2.0, 1.0, 6.0, 6, "")
+    found = difference(a, b)
+    assert (found.value, found.n_independent) == (6.0, 6)
+    assert found.low == pytest.approx(6.0 - math.hypot(3.0, 4.0))
+    assert found.high == pytest.approx(6.0 + math.hypot(9.0, 1.0))
+    back = difference(b, a)
+    assert (back.low, back.high) == pytest.approx((-found.high, -found.low))
+    assert not difference(a, Estimate(1.0, -math.inf, math.inf, 6, "")).enough
+
+
+def test_interval_of_a_difference_holds_the_truth() -> None:
+    """Of two means of exponential samples, which are skewed."""
+    rng = np.random.default_rng(3)
+    held = 0
+    for k in range(200):
+        means = [mean(rng.exponential(s, 30), resamples=400, seed=k) for s in (8.0, 3.0)]
+        found = difference(*means)
+        held += found.low < 5.0 < found.high
+    assert 0.88 * 200 <= held <= 0.99 * 200
 
 
 def test_zero_events_bound() -> None:

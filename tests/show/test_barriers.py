@@ -369,32 +369,52 @@ def test_the_ion_that_meets_a_well_passes_more_easily(made):
         assert one.across.low < 0 < one.across.high
     assert found["Cl"].highest.value == pytest.approx(-found["K"].lowest.value, abs=0.5)
     assert found["Cl"].conductance.value < found["Cl"].flat_nS < found["K"].conductance.value
-    said = barriers.which_passes(found, profile)
-    assert said.endswith("K⁺ passes more easily.")
-    assert [r[0] for r in barriers.rows_of_passing(found)] == ["Cl⁻", "K⁺"]
-    assert {len(r) for r in barriers.rows_of_passing(found)} == {len(barriers.PASSING)}
-    assert "5 replicas" in barriers.basis_of_passing(profile, found)
+    each, why_not = barriers.passing_by_choice(profile)
+    assert (list(each), why_not) == (["hollow6, S: liang"], {})
+    said = barriers.which_passes(each, profile)
+    assert said.endswith("nS (K⁺ passes more easily).")
+    assert [r[:2] for r in barriers.rows_of_passing(each)] == [
+        ("hollow6, S: liang", "Cl⁻"), ("hollow6, S: liang", "K⁺"),
+    ]  # fmt: skip
+    assert {len(r) for r in barriers.rows_of_passing(each)} == {len(barriers.PASSING)}
+    assert "5 replicas" in barriers.basis_of_passing(profile, each)
 
     planes = barriers.planes(profile)
     assert [element for element, _ in sorted(planes, key=lambda p: p[1])] == ["Se", "Mo", "S"]
-    figure = figures.ion_potentials({i: one.energy for i, one in found.items()}, planes)
+    energies = {i: one.energy for i, one in found.items()}
+    figure = figures.ion_potentials({"only": energies}, planes)
     (axis,) = figure.axes
+    assert axis.get_title(loc="left") == ""
     drawn = {line.get_label(): line.get_ydata() for line in axis.lines}
     assert drawn["K⁺"].min() == pytest.approx(found["K"].lowest.value)
     assert {t.get_text(): t.xy[0] for t in axis.texts} == dict(planes)
+    figure = figures.ion_potentials({"one": energies, "other": energies}, planes)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["one", "other"]
+
+
+def test_another_pore_is_asked_the_same_question(made):
+    profile = made(profile_with(**BOTH), noise=0.5)
+    other = spec.Alternative(system={"pore": "bond4"})
+    both = profile.model_copy(update={"alternatives": (other,)})
+    found, why_not = barriers.passing_by_choice(both)
+    assert (list(found), why_not) == (["hollow6, S: liang", "bond4, S: liang"], {})
+    assert len(barriers.rows_of_passing(found)) == 4
+    said = barriers.which_passes(found, both)
+    assert said.count("K⁺ passes more easily") == 2
+    assert "; bond4, S: liang: Cl⁻ " in said
 
 
 def test_few_or_noisy_windows_leave_it_open(made):
     noisy = made(profile_with(**BOTH, replicas=1, blocks=4), noise=400.0)
-    found, _ = barriers.passing(noisy)
+    found, _ = barriers.passing_by_choice(noisy)
     said = barriers.which_passes(found, noisy)
-    assert "stays open. Only 1 starting state of the surroundings stands behind it" in said
+    assert "stays open). Only 1 starting state of the surroundings stands behind each" in said
     assert "blocks of 1 ps" in barriers.basis_of_passing(noisy, found)
 
 
 def test_an_interval_of_too_few_blocks_says_nothing(made):
     profile = made(profile_with(**BOTH, replicas=1, blocks=1))
-    found, _ = barriers.passing(profile)
+    found, _ = barriers.passing_by_choice(profile)
     assert "not enough statistics" in barriers.which_passes(found, profile)
 
 
@@ -404,6 +424,7 @@ def test_without_windows_at_rest_nothing_passes(tmp_path, monkeypatch):
     build_system(profile.system)
     found, why = barriers.passing(profile)
     assert found == {}
+    assert barriers.passing_by_choice(profile) == ({}, {"hollow6, S: liang": why})
     assert why.startswith("not run in this profile: 0.45 ns of windows")
     shipped = profile.model_copy(update={"source": "campaign"})
     assert "do not ship" in barriers.passing(shipped)[1]

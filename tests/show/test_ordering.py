@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from made import DEMO, SINE, TINY, driven, falling, in_reference_box, ohmic, relaxing
 
-from janus_pore.show import ordering
+from janus_pore import spec
+from janus_pore.show import figures, ordering
+from janus_pore.show.results import Opened
 
 
 def test_the_spread_has_the_injected_width_in_both_sweeps():
@@ -57,6 +59,54 @@ def test_time_constants_and_their_order_are_recovered():
     assert panels["forward"][0.4].label.startswith("τ = ")
     tiny = ordering.claims_of_order(spread, steps, TINY, "sine")
     assert {r.verdict for r in tiny} == {"not enough statistics"}
+
+
+def test_the_ends_of_steps_are_told_by_system(monkeypatch):
+    other = spec.Alternative(system={"pore": "bond4"}, protocols=("step_up",))
+    profile = DEMO.model_copy(update={"alternatives": (other,)})
+    ran = {
+        ("hollow6", "step_up"): relaxing("step_up", 1.0, 60, 20),
+        ("hollow6", "step_down"): relaxing("step_down", 30.0, 20, 60),
+        ("bond4", "step_up"): relaxing("step_up", 1.0, 60, 35),
+    }
+    for by_label in ran.values():
+        for data in by_label.values():
+            data["pore_water_count"] = (("replica", "time"), np.full(data["theta"].shape[:2], 12))
+    monkeypatch.setattr(
+        ordering, "opened", lambda of, protocol: Opened(ran[of.system.pore, protocol], "")
+        if (of.system.pore, protocol) in ran else Opened({}, "not run yet"),
+    )  # fmt: skip
+    found, why_not = ordering.where_steps_end(profile)
+    assert (list(found), why_not) == (["hollow6, S: liang", "bond4, S: liang"], {})
+    own, narrow = found.values()
+    assert own.replicas == {"step_up": 40, "step_down": 40}
+    assert narrow.replicas == {"step_up": 40}
+    assert own.molecules == (12.0, 0.0)
+    # the last 3 of 10 ps: relaxed after the fast step, on the way after the slow one
+    slow = 60 - 40 * np.exp(-8.5 / 30.0)
+    for curve, width in (
+        (own.spread["forward"], 20), (own.spread["reverse"], slow), (narrow.spread["forward"], 35),
+    ):  # fmt: skip
+        assert curve.value == pytest.approx(width, rel=0.03)
+        assert (curve.low < curve.value).all()
+    assert list(own.spread["forward"].x) == sorted(
+        w.to_V_per_nm for w in DEMO.protocol("step_up").waveforms().values()
+    )
+    rows = ordering.rows_of_ends(found)
+    assert len(rows) == sum(len(c.x) for one in found.values() for c in one.spread.values())
+    assert rows[0][:3] == ("hollow6, S: liang", "12.0 ± 0.0", "ordering, field up")
+    figure = figures.spread_by_choice({n: o.spread for n, o in found.items()}, length_x_nm=8.0)
+    labels = [c.get_label() for c in figure.axes[0].containers]
+    assert labels == [
+        "hollow6, S: liang; ordering, field up", "hollow6, S: liang; relaxation, field down",
+        "bond4, S: liang; ordering, field up",
+    ]  # fmt: skip
+    drawn = figure.axes[0].containers[1].lines[0].get_ydata()
+    assert drawn == pytest.approx(own.spread["reverse"].value)
+
+    del ran["bond4", "step_up"]
+    found, why_not = ordering.where_steps_end(profile)
+    assert (list(found), why_not) == (["hollow6, S: liang"], {"bond4, S: liang": "not run yet"})
 
 
 def test_curves_without_an_amplitude_have_no_form():
@@ -112,7 +162,7 @@ def test_what_ships_is_found_for_the_same_pore_and_charges_only():
     assert basis.startswith("shipped (campaign): step_up, replicas 0 to ")
     assert basis.endswith(", 10 × 6 cells")
     assert tau[fields > 0.9].max() < tau[fields < 0.9].min()
-    other = DEMO.model_copy(update={"system": DEMO.system.model_copy(update={"pore": "bond4"})})
+    other = DEMO.model_copy(update={"system": DEMO.system.model_copy(update={"pore": "bond5"})})
     assert ordering.shipped_times(other) == ({}, "")
     assert ordering.shipped_times(DEMO.model_copy(update={"source": "campaign"})) == ({}, "")
     moving = DEMO.model_copy(

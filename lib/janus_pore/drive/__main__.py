@@ -42,8 +42,11 @@ def _run(profile: Profile, options: argparse.Namespace) -> None:
 
 
 def _windows(profile: Profile, options: argparse.Namespace) -> None:
-    build_system(profile.system)
-    windows.run_windows(profile, workers=options.workers, walltime_h=options.walltime_h)
+    windows.asked_for(profile)
+    for one in (profile, *profile.siblings()):
+        if one.windows:
+            build_system(one.system)
+            windows.run_windows(one, workers=options.workers, walltime_h=options.walltime_h)
 
 
 def _wave(profile: Profile, options: argparse.Namespace) -> None:

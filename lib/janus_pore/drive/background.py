@@ -62,7 +62,8 @@ def design(
     """
     protocol = Protocol(waveform=waveform, replicas=replicas, frame_ps=frame_ps)
     content = base.model_dump() | {"protocols": {PROTOCOL: protocol.model_dump()}}
-    content |= {"windows": None, "control": (), "charge_sets": (), "own_system": None}
+    content |= {"windows": None, "control": (), "charge_sets": (), "alternatives": ()}
+    content |= {"own_system": None}
     if charge_set is not None:
         content["system"]["charge_set"] = charge_set
     return validated(Profile, content, "the design")

@@ -331,7 +331,9 @@ def open_windows(profile: Profile) -> xr.Dataset:
 def shipped_folder(profile: Profile) -> Path:
     """Where the results that ship for a profile's system lie."""
     system = profile.system
-    return paths.data_dir() / "campaigns" / profile.name / f"{system.charge_set}-{system.pore}"
+    further = {k: v for k, v in profile.changed.items() if k not in ("charge_set", "pore")}
+    parts = (f"{system.charge_set}-{system.pore}", *(f"{k}-{v}" for k, v in further.items()))
+    return paths.data_dir() / "campaigns" / profile.name / "_".join(parts)
 
 
 def open_shipped(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:

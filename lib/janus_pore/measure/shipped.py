@@ -6,7 +6,7 @@ the seeds, the software, the hardware and the cost. That file alone is enough to
 again:
 
 ``python -m janus_pore.measure.shipped ship PROFILE [PROTOCOL ...]`` puts finished runs there,
-with ``windows`` for a protocol the windows;
+with ``windows`` for a protocol the windows, and with ``--variant`` those of a further system;
 ``python -m janus_pore.measure.shipped repeat FILE.json`` makes a protocol's item anew with other
 random numbers and compares the two.
 """
@@ -31,7 +31,7 @@ from ..build.system import build_system, open_system
 from ..drive import ensemble, windows
 from ..drive.gromacs import said
 from ..drive.segments import sha256
-from ..errors import JanusPoreError, MeasureError
+from ..errors import JanusPoreError, MeasureError, SpecError
 from ..spec import Profile, Step, load_profile, replica_seed, validated
 from . import series
 
@@ -256,8 +256,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one = commands.add_parser("ship", help="put finished runs among the shipped results")
     one.add_argument("profile")
     one.add_argument("protocol", nargs="*", help="default: all, and windows")
-    one.add_argument("--pore", help="another pore than the profile's")
-    one.add_argument("--charge-set", help="another charge set than the profile's")
+    one.add_argument(
+        "--variant", default="", help="of a further system of the profile, e.g. no-pore or mos2"
+    )
     again = commands.add_parser("repeat", help="make an item anew and compare")
     again.add_argument("manifest", type=Path)
     again.add_argument("--replicas", type=int, default=3)
@@ -265,9 +266,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.command == "ship":
-            overrides = {"system.pore": options.pore, "system.charge_set": options.charge_set}
-            profile = load_profile(options.profile, overrides)
-            held = [series.WINDOWS] if profile.windows and profile.system.pore != "none" else []
+            own = load_profile(options.profile)
+            systems = {one.variant: one for one in (own, *own.siblings())}
+            if options.variant not in systems:
+                raise SpecError(
+                    f"--variant {options.variant!r} is no further system of profile {own.name!r}; "
+                    f"it has {', '.join(filter(None, systems)) or 'none'}"
+                )
+            profile = systems[options.variant]
+            held = [series.WINDOWS] if profile.windows else []
             for name in options.protocol or [*profile.protocols, *held]:
                 print(ship(profile, name))
             return 0

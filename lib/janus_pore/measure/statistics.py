@@ -222,6 +222,23 @@ def mean(
     return estimate(draws, len(values), f"bootstrap over {len(values)} {unit}")
 
 
+def difference(a: Estimate, b: Estimate) -> Estimate:
+    """a - b of two estimates that are independent of each other.
+
+    Notes
+    -----
+    The interval's half-widths are the root sums of squares of the distances from each value to
+    that end of its interval which makes the difference smaller or larger, so that skewed intervals
+    stay skewed (Zou and Donner, Stat. Med. 27, 1693 (2008)). It is that of two normal
+    distributions where both intervals are symmetric.
+    """
+    low = math.hypot(a.value - a.low, b.high - b.value)
+    high = math.hypot(a.high - a.value, b.value - b.low)
+    value = a.value - b.value
+    units = min(a.n_independent, b.n_independent)
+    return Estimate(value, value - low, value + high, units, "difference of independent intervals")
+
+
 def zero_count_bound(confidence: float = CONFIDENCE) -> float:
     """Largest mean that leaves a Poisson count of zero the tail's probability (3.69 at 95 %).
 

@@ -42,6 +42,7 @@ from ..measure.statistics import FEWEST_UNITS, Estimate, band, estimate
 from ..spec import Profile, SystemSpec, Windows
 from . import scorecard
 from .figures import SPECIES_NAME, AxisEnergy, Climb, Curve, ForcePanel
+from .results import choices
 
 BINS_OF_VISITS = 8
 NO_PORE = "a membrane without a pore has no barrier to pass"
@@ -517,23 +518,35 @@ def passing(profile: Profile) -> tuple[dict[str, Passing], str]:
     return out, ""
 
 
+def passing_by_choice(profile: Profile) -> tuple[dict[str, dict[str, Passing]], dict[str, str]]:
+    """:func:`passing` for each choice of what the article leaves open, as
+    :func:`janus_pore.show.results.choices` names them; and why others are not among them."""
+    each = {name: passing(one) for name, one in choices(profile).items()}
+    return (
+        {name: found for name, (found, _) in each.items() if found},
+        {name: why for name, (found, why) in each.items() if not found},
+    )
+
+
 PASSING = (
-    "ion", "highest w (kJ/mol)", "lowest w (kJ/mol)", "w from end to end (kJ/mol)",
-    "conductance (nS)", "without a potential (nS)",
+    "pore, sulphur", "ion", "highest w (kJ/mol)", "lowest w (kJ/mol)",
+    "w from end to end (kJ/mol)", "conductance (nS)", "without a potential (nS)",
 )  # fmt: skip
 """Columns of :func:`rows_of_passing`."""
 
 
-def rows_of_passing(found: Mapping[str, Passing]) -> list[tuple[str, ...]]:
-    """Lines of a table, one for each ion; the columns are :data:`PASSING`."""
+def rows_of_passing(found: Mapping[str, Mapping[str, Passing]]) -> list[tuple[str, ...]]:
+    """Lines of a table, one for each system and ion; the columns are :data:`PASSING`."""
     return [
         (
+            choice,
             SPECIES_NAME[ion],
             *(_interval(e, 1) for e in (one.highest, one.lowest, one.across)),
             _significant(one.conductance),
             f"{one.flat_nS:.2g}",
         )
-        for ion, one in found.items()
+        for choice, ions in found.items()
+        for ion, one in ions.items()
     ]
 
 
@@ -544,34 +557,37 @@ def _significant(one: Estimate) -> str:
     return text.replace("-", "−")
 
 
-def which_passes(found: Mapping[str, Passing], profile: Profile) -> str:
-    """What the conductances say, in words."""
-    each = {SPECIES_NAME[ion]: one.conductance for ion, one in found.items()}
-    said = "; ".join(f"{name} {_significant(one)} nS" for name, one in each.items())
-    text = f"Conductance at small voltage, 95 % intervals: {said}."
-    if len(each) == 2:
-        (most, high), (_, low) = sorted(each.items(), key=lambda item: -item[1].value)
-        if not (high.enough and low.enough):
-            text += " There is not enough statistics to say which ion passes more easily."
-        elif high.low > low.high:
-            text += f" {most} passes more easily."
-        else:
-            text += " The intervals overlap: which ion passes more easily stays open."
+def which_passes(found: Mapping[str, Mapping[str, Passing]], profile: Profile) -> str:
+    """What the conductances of each system say, in words."""
+    parts = []
+    for choice, ions in found.items():
+        each = {SPECIES_NAME[ion]: one.conductance for ion, one in ions.items()}
+        said = ", ".join(f"{name} {_significant(one)} nS" for name, one in each.items())
+        if len(each) == 2:
+            (most, high), (_, low) = sorted(each.items(), key=lambda item: -item[1].value)
+            if not (high.enough and low.enough):
+                said += " (not enough statistics to say which ion passes more easily)"
+            elif high.low > low.high:
+                said += f" ({most} passes more easily)"
+            else:
+                said += " (the intervals overlap: which ion passes more easily stays open)"
+        parts.append(f"{choice}: {said}" if len(found) > 1 else said)
+    text = f"Conductance at small voltage, 95 % intervals: {'; '.join(parts)}."
     replicas = windows.asked_for(profile).replicas
     if replicas < FEWEST_UNITS:
         text += (
             f" Only {replicas} starting state{'s' * (replicas > 1)} of the surroundings stand"
-            f"{'s' * (replicas == 1)} behind it, and intervals tell how well that was sampled."
+            f"{'s' * (replicas == 1)} behind each, and intervals tell how well that was sampled."
         )
     return text
 
 
-def basis_of_passing(profile: Profile, found: Mapping[str, Passing]) -> str:
+def basis_of_passing(profile: Profile, found: Mapping[str, Mapping[str, Passing]]) -> str:
     """What the windows without a field rest on, in one line."""
-    method = next(iter(found.values())).conductance.method
-    far = max(one.far_nm for one in found.values())
-    drift = max((one.drift_kJ_per_mol_nm for one in found.values()), key=abs)
-    return _basis(profile, method, far, drift)
+    every = [one for ions in found.values() for one in ions.values()]
+    far = max(one.far_nm for one in every)
+    drift = max((one.drift_kJ_per_mol_nm for one in every), key=abs)
+    return _basis(profile, every[0].conductance.method, far, drift)
 
 
 def planes(profile: Profile) -> list[tuple[str, float]]:

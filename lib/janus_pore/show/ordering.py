@@ -20,17 +20,17 @@ from ..drive import ensemble
 from ..errors import SpecError
 from ..measure import current, series, water
 from ..measure.statistics import (
-    Estimate,
     ExponentialFit,
     RelaxationForm,
     band,
+    difference,
     estimate,
     relaxation_form,
 )
 from ..spec import Profile, Sine, Step
 from . import scorecard, view
-from .figures import DIRECTIONS, Atoms, Curve, FloatArray, Relaxation
-from .results import NOTHING, both_polarities, opened, replicas_of, shipped_name, ships
+from .figures import DIRECTIONS, STEP_NAME, Atoms, Curve, FloatArray, Relaxation
+from .results import NOTHING, both_polarities, choices, opened, replicas_of, shipped_name, ships
 
 
 def require_pore(profile: Profile) -> None:
@@ -262,6 +262,92 @@ def relaxation_panels(steps: Steps) -> dict[str, dict[float, Relaxation]]:
     }
 
 
+END = 0.3
+"""Share of the time after a step, its last, that tells the spread in which it ends."""
+
+
+class Ended(NamedTuple):
+    """Spread of the angle and molecules in the pore (mean, and its standard deviation over
+    frames) at the end of the steps of one system; ``spread`` by direction against field."""
+
+    spread: dict[str, Curve]
+    molecules: tuple[float, float]
+    replicas: dict[str, int]
+
+
+def where_steps_end(profile: Profile) -> tuple[dict[str, Ended], dict[str, str]]:
+    """σθ at the :data:`END` of steps, for each choice of what the article leaves open.
+
+    Returns
+    -------
+    dict of str to Ended
+        By system, as :func:`janus_pore.show.results.choices` names them.
+    dict of str to str
+        Why others are not among them.
+    """
+    out, why = {}, {}
+    for name, one in choices(profile).items():
+        found = {p: opened(one, p) for p in ("step_up", "step_down")}
+        data = {p: by_label.data for p, by_label in found.items() if by_label.data}
+        if not data:
+            why[name] = found["step_up"].why
+            continue
+        ends = {p: _ends(by_label, one, p) for p, by_label in data.items()}
+        counts = np.concatenate(
+            [d["pore_water_count"].values.ravel() for by_E in ends.values() for d in by_E.values()]
+        )
+        out[name] = Ended(
+            {
+                direction: _spread(ends[protocol])
+                for direction, protocol in (("forward", "step_up"), ("reverse", "step_down"))
+                if protocol in ends
+            },
+            (float(counts.mean()), float(counts.std())),
+            {p: next(iter(d.values())).sizes["replica"] for p, d in data.items()},
+        )
+    return out, why
+
+
+def _ends(
+    found: Mapping[str, xr.Dataset], profile: Profile, protocol: str
+) -> dict[float, xr.Dataset]:
+    """The last frames of each step by the field that it leads to."""
+    waveforms = profile.protocol(protocol).waveforms()
+    out = {}
+    for label, data in found.items():
+        step = waveforms[label]
+        assert isinstance(step, Step)
+        time = data["time"].values
+        since = time[-1] - END * (time[-1] - step.from_ps)
+        out[step.to_V_per_nm] = data.isel(time=np.flatnonzero(time > since))
+    return dict(sorted(out.items()))
+
+
+def _spread(ends: Mapping[float, xr.Dataset]) -> Curve:
+    curves = []
+    for E, data in ends.items():
+        theta = data["theta"].transpose("replica", "time", "slot").values
+        width = water.sigma_in_groups(theta, np.zeros(theta.shape[1], dtype=int), np.zeros(1))
+        curves.append(Curve.of([E], width.sigma_deg))
+    return Curve(*(np.concatenate(values) for values in zip(*curves, strict=True)))
+
+
+def rows_of_ends(found: Mapping[str, Ended]) -> list[tuple[str, ...]]:
+    """Lines of a table: system, molecules, replicas, then σθ by direction and field."""
+    return [
+        (
+            name,
+            f"{one.molecules[0]:.1f} ± {one.molecules[1]:.1f}",
+            STEP_NAME[direction],
+            f"{E:g}",
+            f"{value:.1f}" + (f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else ""),
+        )
+        for name, one in found.items()
+        for direction, curve in one.spread.items()
+        for E, value, low, high in zip(*curve, strict=True)
+    ]
+
+
 LARGEST_STRETCH = 1.25
 """A relaxation counts as exponential if its stretching exponent lies within this factor of 1."""
 
@@ -452,14 +538,11 @@ def claims_of_order(found: Order, steps: Steps, profile: Profile, run: str) -> l
         fast, slow = forward[E_step], reverse[E_step]
         name = f"τ reverse − forward at {E_step:g} V/nm"
         if fast.identifiable and slow.identifiable:
-            difference = Estimate(
-                slow.tau.value - fast.tau.value,
-                slow.tau.low - fast.tau.high,
-                slow.tau.high - fast.tau.low,
-                min(fast.tau.n_independent, slow.tau.n_independent),
-                "difference of the intervals' ends",
+            parts.append(
+                scorecard.judge(
+                    name, difference(slow.tau, fast.tau), (0.0, np.inf), profile, unit="ps"
+                )
             )
-            parts.append(scorecard.judge(name, difference, (0.0, np.inf), profile, unit="ps"))
         else:
             parts.append(scorecard.decided(name, NOTHING, None, profile))
     if parts:

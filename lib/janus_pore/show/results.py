@@ -232,6 +232,17 @@ def left_out(whys: Mapping[str, str], profile: Profile) -> str:
     return f" Left out: {'; '.join(parts)}." if parts else ""
 
 
+def choices(profile: Profile) -> dict[str, Profile]:
+    """The profile and its alternatives, by what tells their systems apart."""
+    others = map(profile.with_alternative, () if profile.variant else profile.alternatives)
+    return {
+        f"{one.system.pore}, S: {one.system.chalcogen_lj}"
+        if not set(one.changed) - {"pore", "chalcogen_lj"}
+        else one.variant: one
+        for one in (profile, *others)
+    }
+
+
 class Opened(NamedTuple):
     """The series of a protocol by waveform; none, and why, where it was not run."""
 

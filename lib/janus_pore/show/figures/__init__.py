@@ -62,6 +62,7 @@ from .memristor import (
     spiking_map,
 )
 from .order import (
+    STEP_NAME,
     Relaxation,
     angle_distributions,
     intrinsic_field,
@@ -69,6 +70,7 @@ from .order import (
     relaxation,
     relaxation_form,
     relaxation_times,
+    spread_by_choice,
     spread_by_field,
 )
 from .plasticity import (
@@ -113,6 +115,7 @@ __all__ = [
     "SINGLE_IN",
     "SPECIES_COLOUR",
     "SPECIES_NAME",
+    "STEP_NAME",
     "STYLE",
     "Atoms",
     "AxisEnergy",
@@ -161,6 +164,7 @@ __all__ = [
     "render_spheres",
     "scene",
     "spiking_map",
+    "spread_by_choice",
     "spread_by_field",
     "steady_state",
     "train_spread",

@@ -189,7 +189,7 @@ def potentials(climbs: Mapping[float, Climb], *, note: str = "") -> Figure:
 
 @styled
 def ion_potentials(
-    energies: Mapping[str, Curve],
+    energies: Mapping[str, Mapping[str, Curve]],
     planes: Sequence[tuple[str, float]],
     *,
     every: int = 1,
@@ -200,7 +200,7 @@ def ion_potentials(
     Parameters
     ----------
     energies
-        Ion to curve (x in nm from the metal plane, kJ/mol).
+        Title of a panel to ion to curve (x in nm from the metal plane, kJ/mol).
     planes
         Element and position (nm) of each of the membrane's planes of atoms.
     every
@@ -209,22 +209,25 @@ def ion_potentials(
         What the figure rests on.
     """
     figure = blank(DOUBLE_IN, 3.0)
-    ax = figure.subplots()
-    for ion, curve in energies.items():
-        marker = "s" if ion == "K" else "o"
-        draw_line(
-            ax, curve, color=SPECIES_COLOUR[ion], marker=marker, markevery=every,
-            label=SPECIES_NAME[ion],
-        )  # fmt: skip
-    zero_line(ax)
-    for element, x_nm in planes:
-        ax.axvline(x_nm, color=GREY, linestyle=":", linewidth=0.8, zorder=0)
-        ax.annotate(
-            element, (x_nm, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
-            textcoords="offset points", ha="center", fontsize=7, color=GREY,
-        )  # fmt: skip
-    ax.set(xlabel="x of the ion from the metal plane (nm)")
-    ax.set_ylabel("potential of mean force (kJ/mol)")
-    figure.legend(loc="outside right upper")
+    axes = figure.subplots(1, len(energies), sharex=True, sharey=True, squeeze=False)[0]
+    for ax, (title, ions) in zip(axes, energies.items(), strict=True):
+        for ion, curve in ions.items():
+            draw_line(
+                ax, curve, color=SPECIES_COLOUR[ion], marker="s" if ion == "K" else "o",
+                markevery=every, label=SPECIES_NAME[ion],
+            )  # fmt: skip
+        zero_line(ax)
+        for element, x_nm in planes:
+            ax.axvline(x_nm, color=GREY, linestyle=":", linewidth=0.8, zorder=0)
+            ax.annotate(
+                element, (x_nm, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
+                textcoords="offset points", ha="center", fontsize=7, color=GREY,
+            )  # fmt: skip
+        if len(energies) > 1:
+            ax.set_title(title, loc="left", pad=14)
+    figure.supxlabel("x of the ion from the metal plane (nm)", fontsize="medium")
+    axes[0].set_ylabel("potential of mean force (kJ/mol)")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=2)
     add_note(figure, note)
     return figure

@@ -42,6 +42,8 @@ from .drawing import (
 )
 
 STEP_NAME = {"forward": "ordering, field up", "reverse": "relaxation, field down"}
+CHOICE_LOOK = list(zip((BLUE, VERMILLION, GREEN, PURPLE, ORANGE), "osD^v", strict=True))
+"""Colour and marker of one of several systems."""
 
 
 @styled
@@ -122,6 +124,46 @@ def spread_by_field(curves: Mapping[str, Curve], *, length_x_nm: float, note: st
     ax.set(ylabel="σθ (°)", xlabel=E_LABEL)
     voltage_axis(ax, length_x_nm)
     ax.legend()
+    add_note(figure, note)
+    return figure
+
+
+@styled
+def spread_by_choice(
+    curves: Mapping[str, Mapping[str, Curve]], *, length_x_nm: float, note: str = ""
+) -> Figure:
+    """Spread of the dipole angle in which steps of the field end, for several systems.
+
+    Parameters
+    ----------
+    curves
+        System to direction of the step to curve (x: field in V/nm, value: σθ in degrees).
+    length_x_nm
+        Box length that belongs to the fields.
+    note
+        What the figure rests on.
+    """
+    figure = blank(DOUBLE_IN, 3.2)
+    ax = figure.add_subplot()
+    lines = [(name, way, c) for name, by_way in curves.items() for way, c in by_way.items()]
+    for k, (name, direction, curve) in enumerate(lines):
+        colour, marker = CHOICE_LOOK[list(curves).index(name) % len(CHOICE_LOOK)]
+        rising = direction == "forward"
+        draw_errorbars(
+            ax, curve, color=colour, marker=marker, ls="-" if rising else "--",
+            markerfacecolor=colour if rising else "white",
+            label=f"{name}; {STEP_NAME[direction]}",
+            transform=moved_aside(figure, ax, k - (len(lines) - 1) / 2),
+        )  # fmt: skip
+    if lines:
+        fields = np.concatenate([curve.x for _, _, curve in lines])
+        widths = np.concatenate([v for _, _, c in lines for v in (c.value, c.low, c.high)])
+        room = 0.08 * max(float(np.ptp(fields)), 0.5)
+        top = 1.05 * float(widths[np.isfinite(widths)].max())
+        ax.set(xlim=(fields.min() - room, fields.max() + room), ylim=(0, top))
+    ax.set(ylabel="σθ (°)", xlabel=E_LABEL)
+    voltage_axis(ax, length_x_nm)
+    figure.legend(loc="outside right upper")
     add_note(figure, note)
     return figure
 
