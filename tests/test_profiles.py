@@ -110,6 +110,13 @@ def test_alternatives_that_cannot_be_are_refused(other: dict[str, object], messa
         load_profile("tiny", {"alternatives": [other]})
 
 
+def test_a_variant_may_be_one_of_the_alternatives() -> None:
+    for change in ({"pore": "none"}, {"pore": "bond4"}):
+        one = changed("campaign", **change)
+        assert one.alternatives == load_profile("campaign").alternatives
+        assert one.siblings() == ()
+
+
 def test_fewer_protocols_need_fewer_further_runs() -> None:
     tiny = load_profile("tiny")
     kept = {n: tiny.protocol(n) for n in ("ppf", "step_up")}

@@ -432,14 +432,15 @@ class Profile(_Strict):
                 "run.variant = 'gpu_fast' and system.membrane = 'restrained' go together: "
                 "a frozen membrane forbids updating on the GPU; set both or neither"
             )
+        own = self.own_system or self.system
         for other in self.alternatives:
             changed = validated(
-                SystemSpec, {**self.system.model_dump(), **other.system}, "alternatives.system"
+                SystemSpec, {**own.model_dump(), **other.system}, "alternatives.system"
             )
-            if changed.pore == "none" or changed == self.system:
+            if changed.pore == "none" or changed == own:
                 raise ValueError(
                     f"alternatives.system = {other.system} is "
-                    + ("the profile's own" if changed == self.system else "without a pore")
+                    + ("the profile's own" if changed == own else "without a pore")
                     + "; name what differs, such as pore: bond4 (control runs without a pore)"
                 )
         return self
