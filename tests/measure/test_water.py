@@ -15,6 +15,7 @@ from janus_pore.measure.water import (
     direct_width,
     fit_relaxation,
     gaussian_fit,
+    lagging_width,
     orientation,
     polarisation,
     reaction_field,
@@ -271,3 +272,29 @@ def test_reaction_field_is_the_sum_over_its_dipoles() -> None:
 def test_polarisation_is_dipole_per_volume() -> None:
     found = polarisation([[2.0, -4.0]], half_length_nm=0.5, radius_nm=1.0)
     np.testing.assert_allclose(found, [[2 / math.pi, -4 / math.pi]])
+
+
+def test_a_width_that_lags_follows_the_exact_solution() -> None:
+    """A ramp σ∞ = a + bt is followed τ b behind; one that jumps is reached exponentially."""
+    t = np.linspace(0.0, 60.0, 6001)
+    ramp = np.stack([100 - 0.5 * t, 20 + 0.5 * t])
+    lagging = lagging_width(t, ramp, np.full_like(ramp, 2.0), np.full_like(ramp, 7.0))
+    exact = ramp + np.array([[1.0], [-3.5]]) * (1 - np.exp(-t / np.array([[2.0], [7.0]])))
+    assert lagging == pytest.approx(exact, abs=0.01)
+    late = t >= 30
+    jump = np.where(late, 20.0, 80.0)
+    fell = lagging_width(t, jump, np.full_like(t, 3.0), np.full_like(t, 9.0))
+    assert fell[late] == pytest.approx(20 + 60 * np.exp(-(t[late] - 30) / 3.0), rel=0.01)
+    rose = lagging_width(t, 100 - jump, np.full_like(t, 3.0), np.full_like(t, 9.0))
+    assert rose[late] == pytest.approx(80 - 60 * np.exp(-(t[late] - 30) / 9.0), rel=0.01)
+
+
+def test_slow_sweeps_differ_by_both_time_constants_times_the_slope() -> None:
+    period, up, down = 4000.0, 2.0, 6.0
+    t = np.linspace(0.0, 1.5 * period, 48001)
+    settled = 100 - 60 * np.abs(np.sin(2 * np.pi * t / period))
+    width = lagging_width(t, settled, np.full_like(t, up), np.full_like(t, down))
+    rising, falling = (np.searchsorted(t, period * x) for x in (1 + 1 / 8, 1 + 3 / 8))
+    slope = 60 * 2 * np.pi / period * math.sqrt(0.5)
+    assert width[rising] - settled[rising] == pytest.approx(up * slope, rel=0.01)
+    assert width[falling] - settled[falling] == pytest.approx(-down * slope, rel=0.02)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from made import DEMO, SINE, TINY, driven, falling, in_reference_box, ohmic, relaxing
@@ -107,6 +109,52 @@ def test_the_ends_of_steps_are_told_by_system(monkeypatch):
     del ran["bond4", "step_up"]
     found, why_not = ordering.where_steps_end(profile)
     assert (list(found), why_not) == (["hollow6, S: liang"], {"bond4, S: liang": "not run yet"})
+
+
+def test_steps_foretell_the_loop_of_a_sine():
+    """At a slow sine the sweeps differ by the sum of the time constants times dσ∞/dt."""
+    profile = in_reference_box(DEMO)
+    ran = {}
+    for protocol, tau in (("step_up", 1.0), ("step_down", 2.0)):
+        waves = DEMO.protocol(protocol).waveforms()
+        ran[protocol] = {
+            label: relaxing(protocol, tau, 100 if tau < 2 else 20, 100 - 60 * w.to_V_per_nm)[label]
+            for label, w in waves.items()
+        }
+    up, down = ran["step_up"], ran["step_down"]
+    steps = ordering.relaxations(up, down, profile)
+    sine = SINE.model_copy(update={"frequency_GHz": 0.5})
+    found = ordering.expected(up, down, steps, profile, sine)
+    assert found is not None
+    k = int(np.argmin(abs(found.gap.x - 0.6)))
+    E = found.gap.x[k]
+    change = 2 * np.pi * 0.0005 * math.sqrt(1.2**2 - E**2)  # V/nm per ps
+    assert found.gap.value[k] == pytest.approx(-3.0 * 60 * change, rel=0.25)
+    assert found.gap.low[k] < found.gap.value[k] < found.gap.high[k] < 0
+    assert found.largest.value == found.gap.value[abs(found.gap.value).argmax()]
+    (row,) = ordering.rows_of_memory([found])
+    assert len(row) == len(ordering.MEMORY)
+    assert row[:2] == ("0.5 GHz, 1.2 V/nm", "0.0038")
+    fast = ordering.expected(up, down, steps, profile, SINE.model_copy(
+        update={"frequency_GHz": 5.0}))  # fmt: skip
+    assert fast is not None
+    assert abs(fast.largest.value) > 5 * abs(found.largest.value)
+
+    figure = figures.expected_spread(
+        {"slow": (found.sweeps, {}), "fast": (fast.sweeps, found.sweeps)}, length_x_nm=8.0
+    )
+    slow, quick = (ax for ax in figure.axes if ax.get_title(loc="left"))
+    assert len(slow.containers) == 0
+    assert [c.get_label() for c in quick.containers] == [
+        f"{figures.DIRECTION_NAME[d]}: measured" for d in ("forward", "reverse")
+    ]
+    drawn = {line.get_label(): line.get_ydata() for line in slow.lines}
+    name = f"{figures.DIRECTION_NAME['reverse']}: expected"
+    assert drawn[name] == pytest.approx(found.sweeps["reverse"].value)
+
+    still = relaxing("step_up", 1.0, 40, 40)
+    nothing = ordering.relaxations(still, down, profile)
+    assert ordering.expected(still, down, nothing, profile, sine) is None
 
 
 def test_curves_without_an_amplitude_have_no_form():

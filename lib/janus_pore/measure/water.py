@@ -484,6 +484,48 @@ def fit_relaxation(
     )
 
 
+def lagging_width(
+    time_ps: npt.ArrayLike,
+    settled_deg: npt.ArrayLike,
+    ordering_ps: npt.ArrayLike,
+    relaxing_ps: npt.ArrayLike,
+) -> FloatArray:
+    """σθ(t) of water that follows a changing field by the time constants of steps.
+
+    Parameters
+    ----------
+    time_ps : (time,)
+        Ascending.
+    settled_deg : (..., time)
+        σ∞, the spread that the field of each time would lead to if it stayed.
+    ordering_ps, relaxing_ps : (..., time)
+        Time constants τ at that field, of a spread that falls and of one that rises.
+
+    Returns
+    -------
+    (..., time) degrees; settled at the first time.
+
+    Notes
+    -----
+    dσ/dt = (σ∞ - σ)/τ, solved exactly for a σ∞ that is constant from time to time. Where the field
+    changes little within τ the spread lags by τ dσ∞/dt, so that the two sweeps of a loop differ
+    by (τ_ordering + τ_relaxing) dσ∞/dt.
+    """
+    t, settled, up, down = (
+        np.asarray(v, dtype=float) for v in (time_ps, settled_deg, ordering_ps, relaxing_ps)
+    )
+    between = 0.5 * (settled[..., 1:] + settled[..., :-1])
+    steps = np.diff(t)
+    keeps_up, keeps_down = np.exp(-steps / up[..., 1:]), np.exp(-steps / down[..., 1:])
+    out = np.empty_like(settled)
+    out[..., 0] = settled[..., 0]
+    for k in range(len(steps)):
+        away = out[..., k] - between[..., k]
+        kept = np.where(away > 0, keeps_up[..., k], keeps_down[..., k])
+        out[..., k + 1] = between[..., k] + away * kept
+    return out
+
+
 def polarisation(
     dipole_x_debye: npt.ArrayLike, *, half_length_nm: float, radius_nm: float
 ) -> FloatArray:

@@ -7,7 +7,7 @@ Fields are those of the reference box: applied field divided by
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from ..drive import ensemble
 from ..errors import SpecError
 from ..measure import current, series, water
 from ..measure.statistics import (
+    Estimate,
     ExponentialFit,
     RelaxationForm,
     band,
@@ -298,7 +299,7 @@ def where_steps_end(profile: Profile) -> tuple[dict[str, Ended], dict[str, str]]
         )
         out[name] = Ended(
             {
-                direction: _spread(ends[protocol])
+                direction: _spread({E: [d] for E, d in ends[protocol].items()})
                 for direction, protocol in (("forward", "step_up"), ("reverse", "step_down"))
                 if protocol in ends
             },
@@ -323,10 +324,19 @@ def _ends(
     return dict(sorted(out.items()))
 
 
-def _spread(ends: Mapping[float, xr.Dataset]) -> Curve:
+def _spread(ends: Mapping[float, Sequence[xr.Dataset]]) -> Curve:
+    """σθ against field, all frames and replicas of a field pooled."""
     curves = []
-    for E, data in ends.items():
-        theta = data["theta"].transpose("replica", "time", "slot").values
+    for E, each in ends.items():
+        angles = [data["theta"].transpose("replica", "time", "slot").values for data in each]
+        whole = np.max([a.shape[1:] for a in angles], axis=0)
+        theta = np.concatenate(
+            [
+                np.pad(a, [(0, 0), *((0, n - m) for n, m in zip(whole, a.shape[1:], strict=True))],
+                       constant_values=np.nan)
+                for a in angles
+            ]
+        )  # fmt: skip
         width = water.sigma_in_groups(theta, np.zeros(theta.shape[1], dtype=int), np.zeros(1))
         curves.append(Curve.of([E], width.sigma_deg))
     return Curve(*(np.concatenate(values) for values in zip(*curves, strict=True)))
@@ -346,6 +356,113 @@ def rows_of_ends(found: Mapping[str, Ended]) -> list[tuple[str, ...]]:
         for direction, curve in one.spread.items()
         for E, value, low, high in zip(*curve, strict=True)
     ]
+
+
+DRAWS = 200
+FIELDS = 48
+POINTS_PER_CYCLE, LONGEST_STEP_PS = 4000, 0.25
+TWO_SIDED_95 = 1.959964
+"""Standard deviations from the middle to an end of a normal 95 % interval."""
+NO_TIMES = Curve.bare([], [])
+
+
+class Expected(NamedTuple):
+    """What the steps let expect of σθ in a sine's sweep over positive fields.
+
+    ``sweeps`` by direction against field; ``gap`` is reverse minus forward, and ``largest`` its
+    largest value on either side of zero.
+    """
+
+    sine: Sine
+    sweeps: dict[str, Curve]
+    gap: Curve
+    largest: Estimate
+
+
+def expected(
+    up: Mapping[str, xr.Dataset],
+    down: Mapping[str, xr.Dataset],
+    steps: Steps,
+    profile: Profile,
+    sine: Sine,
+) -> Expected | None:
+    """The sweep of a sine by water that has the spread and the time constants of the steps.
+
+    Fields in between are interpolated in |E|, beyond them the nearest counts, and -E counts as +E.
+    Only fits that fix τ are used; None where a direction has no such fit. The interval is that of
+    normal draws of every spread, and of every τ's logarithm, from its own interval.
+    """
+    taus = times_of(steps)
+    if any(not len(taus.get(d, NO_TIMES).x) for d in DIRECTIONS):
+        return None
+    ends = [_ends(found, profile, name) for name, found in (("step_up", up), ("step_down", down))]
+    settled = _spread(
+        {E: [by_E[E] for by_E in ends if E in by_E] for E in sorted(set().union(*ends))}
+    )
+    period_ps = 1000 / sine.frequency_GHz
+    points = max(POINTS_PER_CYCLE, round(period_ps / LONGEST_STEP_PS))
+    t = np.arange(3 * points // 2 + 1) * period_ps / points
+    E = np.abs(sine.amplitude_V_per_nm * np.sin(2 * np.pi * t / period_ps))
+    rng = np.random.default_rng(0)
+
+    def drawn(curve: Curve, *, logarithm: bool) -> FloatArray:
+        value, low, high = (np.log(v) if logarithm else v for v in curve[1:])
+        error = np.nan_to_num((high - low) / (2 * TWO_SIDED_95))
+        rows = value + error * rng.standard_normal((DRAWS, len(value)))
+        rows = np.vstack([value, rows])  # the measured values come first
+        return np.array([np.interp(E, curve.x, np.exp(r) if logarithm else r) for r in rows])
+
+    width = water.lagging_width(
+        t, drawn(settled, logarithm=False),
+        *(drawn(taus[d], logarithm=True) for d in DIRECTIONS),
+    )  # fmt: skip
+    half = width[:, points:]  # the positive half of the second cycle
+    peak = int(np.argmax(E[points:]))
+    at = np.linspace(0.0, sine.amplitude_V_per_nm, FIELDS + 2)[1:-1]
+    rising = np.array([np.interp(at, E[points : points + peak + 1], w[: peak + 1]) for w in half])
+    falling = np.array([np.interp(at, E[points + peak :][::-1], w[peak:][::-1]) for w in half])
+    units = float(min(f.tau.n_independent for d in DIRECTIONS for f in steps.fits[d].values()))
+    method = f"{DRAWS} normal draws from the intervals of the steps"
+    gap = falling - rising
+    extreme = gap[np.arange(len(gap)), np.abs(gap).argmax(axis=1)]
+    low, high = _limits(extreme).tolist()
+    return Expected(
+        sine,
+        {
+            direction: Curve(at, draws[0], *_limits(draws))
+            for direction, draws in (("forward", rising), ("reverse", falling))
+        },
+        Curve(at, gap[0], *_limits(gap)),
+        Estimate(float(extreme[0]), low, high, units, method),
+    )
+
+
+def _limits(draws: FloatArray) -> FloatArray:
+    """Ends of the 95 % interval of draws whose scatter already allows for few replicas."""
+    return np.quantile(draws[1:], (0.025, 0.975), axis=0)
+
+
+MEMORY = (
+    "sine", "fastest change of the field (V/nm per ps)", "σθ reverse − forward, largest (°)",
+    "at E (V/nm)",
+)  # fmt: skip
+"""Columns of :func:`rows_of_memory`."""
+
+
+def rows_of_memory(found: Iterable[Expected]) -> list[tuple[str, ...]]:
+    """Lines of a table, one for each sine; the columns are :data:`MEMORY`."""
+    out = []
+    for one in found:
+        sine = one.sine
+        fastest = 2 * np.pi * sine.frequency_GHz / 1000 * sine.amplitude_V_per_nm
+        cells = (
+            f"{sine.frequency_GHz:g} GHz, {sine.amplitude_V_per_nm:g} V/nm",
+            f"{fastest:.2g}",
+            f"{one.largest.value:.1f} [{one.largest.low:.1f}, {one.largest.high:.1f}]",
+            f"{one.gap.x[np.abs(one.gap.value).argmax()]:.2g}",
+        )
+        out.append(tuple(cell.replace("-", "−") for cell in cells))
+    return out
 
 
 LARGEST_STRETCH = 1.25

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from ...measure.water import WIDEST_GAUSSIAN_DEG, Orientation
+from ...measure.water import UNIFORM_SIGMA_DEG, WIDEST_GAUSSIAN_DEG, Orientation
 from .drawing import (
     BLUE,
     DIRECTION_LOOK,
@@ -163,7 +163,50 @@ def spread_by_choice(
         ax.set(xlim=(fields.min() - room, fields.max() + room), ylim=(0, top))
     ax.set(ylabel="σθ (°)", xlabel=E_LABEL)
     voltage_axis(ax, length_x_nm)
-    figure.legend(loc="outside right upper")
+    ax.legend(loc="upper right")
+    add_note(figure, note)
+    return figure
+
+
+@styled
+def expected_spread(
+    panels: Mapping[str, tuple[Mapping[str, Curve], Mapping[str, Curve]]],
+    *,
+    length_x_nm: float,
+    note: str = "",
+) -> Figure:
+    """Spread of the dipole angle over a sine as steps let expect it, beside what was measured.
+
+    Parameters
+    ----------
+    panels
+        Title to the expected and the measured curves by sweep direction (x: field in V/nm,
+        value: σθ in degrees); only positive fields are drawn.
+    length_x_nm
+        Box length that belongs to the fields.
+    note
+        What the figure rests on.
+    """
+    figure = blank(DOUBLE_IN, 3.2)
+    axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+    for ax, (title, (expected, measured)) in zip(axes, panels.items(), strict=True):
+        for direction in DIRECTIONS:
+            look = DIRECTION_LOOK[direction]
+            name = DIRECTION_NAME[direction]
+            line = {key: look[key] for key in ("color", "linestyle")}
+            draw_line(ax, expected[direction], label=f"{name}: expected", **line)
+            if direction in measured:
+                curve = measured[direction]
+                curve = Curve(*(v[curve.x > 0] for v in curve))
+                draw_errorbars(ax, curve, label=f"{name}: measured", **look | {"linestyle": ""})
+        ax.set_title(title, loc="left")
+        ax.set(xlabel=E_LABEL, ylim=(0, 1.05 * UNIFORM_SIGMA_DEG))
+        voltage_axis(ax, length_x_nm)
+    axes[0].set_ylabel("σθ (°)")
+    handles = dict(
+        pair for ax in axes for pair in zip(*reversed(ax.get_legend_handles_labels()), strict=True)
+    )
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=2)
     add_note(figure, note)
     return figure
 
