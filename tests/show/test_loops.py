@@ -280,8 +280,8 @@ def held(monkeypatch):
         fields = tuple(float(label.split("=")[1]) for label in data)
         steady = spec.Protocol(waveform=wave, scan={"field_V_per_nm": fields})
         profile = PROFILE.model_copy(update={"protocols": {**PROFILE.protocols, "steady": steady}})
-        monkeypatch.setattr(loops, "opened", lambda *_: (data, ""))
-        return loops.steady(profile)
+        monkeypatch.setattr(loops, "opened", lambda *_: results.Opened(data, ""))
+        return loops.steady(profile), profile
 
     return make
 
@@ -289,7 +289,7 @@ def held(monkeypatch):
 def test_steady_currents_forget_the_charging(held):
     inside = []
     for seed in range(8):
-        found = held(lambda E: 3.0 * E, seed=seed)
+        found, _ = held(lambda E: 3.0 * E, seed=seed)
         for estimator in ("box", "pore"):
             curve = found.curves[estimator]
             assert (np.diff(curve.x) > 0).all()
@@ -302,15 +302,30 @@ def test_steady_currents_forget_the_charging(held):
     assert (none.high < 10).all()
 
 
+def test_charging_at_constant_fields_gives_that_of_the_papers_sine(held, monkeypatch):
+    taken_e = 2 * 30 / 160 / (np.exp(0.2) - 1)  # of both ions, after the first frame
+    _, profile = held(lambda E: 0.0)
+    taken, drawn = loops.charging_of_the_paper(profile)
+    assert taken[0] == "charge taken up at 0.2 V/nm"
+    per_volt = float(taken[1].split(" ")[0])
+    assert per_volt == pytest.approx(taken_e / (0.2 * 8), rel=0.1)
+    cells = 16 * 9 / (PROFILE.system.cells_y * PROFILE.system.cells_z)
+    omega = 2 * np.pi * 200e6
+    expected_nA = per_volt * 1.602176634e-19 * omega * 1.2 * 8 * cells * 1e9
+    assert float(drawn[1].split(" ")[1]) == pytest.approx(expected_nA, rel=0.02)
+    monkeypatch.setattr(loops, "opened", lambda *_: results.Opened({}, "not run yet"))
+    assert loops.charging_of_the_paper(profile) == []
+
+
 def test_steady_states_tell_hysteresis_from_noise_and_from_charging(held):
-    resting = held(lambda E: 3.0 * E)
+    resting, _ = held(lambda E: 3.0 * E)
     charging = loops.steady_rows("pore", looped(capacitor_of(4.0), split=ohmic), resting)
     by_current = {row[1]: row for row in charging if row[2] == "E > 0"}
     assert by_current["whole box"][3].endswith("resolved")
     assert by_current["pore slab"][3].endswith("within the noise")
     assert by_current["pore slab"][6] == "not found"
     assert all(len(row) == len(loops.STEADY) for row in charging)
-    falling_off = held(lambda E: 8 * E * np.exp(-abs(E) / 0.5), noise_e=0.001)
+    falling_off, _ = held(lambda E: 8 * E * np.exp(-abs(E) / 0.5), noise_e=0.001)
     rows = loops.steady_rows("pore", ndr(), falling_off)
     assert {row[6][:6] for row in rows if row[1] == "pore slab"} == {"from 0", "from −"}
     nothing = loops.Steady({}, {}, why="not run yet")

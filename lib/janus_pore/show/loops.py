@@ -15,8 +15,8 @@ import xarray as xr
 from ..errors import MeasureError
 from ..measure import current, series
 from ..measure.current import ComplexArray
-from ..measure.statistics import FEWEST_UNITS, Estimate, band, draw_sums, estimate
-from ..spec import SWEEP, Constant, Profile, Sine
+from ..measure.statistics import FEWEST_UNITS, Estimate, band, draw_sums, estimate, mean
+from ..spec import SWEEP, Constant, Profile, Sine, load_profile
 from . import scorecard
 from .figures import ESTIMATOR_NAME, SPECIES_NAME, Curve, FloatArray
 from .results import (
@@ -562,6 +562,49 @@ def steady_rows(name: str, one: Driven, constant: Steady) -> list[tuple[str, ...
                 )
             )
     return rows or [(name, constant.why or one.why, *("–" for _ in STEADY[2:]))]
+
+
+def charging_of_the_paper(
+    profile: Profile, *, discard_ps: float | None = None
+) -> list[tuple[str, str]]:
+    """What charging alone draws in the paper's sine where its field is zero, from constant fields.
+
+    The charge moved over the whole box by the lowest of them, without what passed the middle
+    plane, averaged after ``discard_ps`` (default: half), is that of a capacitor. One that keeps up
+    draws C dV/dt; the paper's membrane is larger by its number of cells.
+
+    Returns
+    -------
+    list of tuple of str
+        Quantity and value; empty where no constant field was run.
+    """
+    found = opened(profile, "steady").data
+    waveforms = profile.protocol("steady").waveforms() if found else {}
+    fields = {k: w.field_V_per_nm for k, w in waveforms.items() if isinstance(w, Constant)}
+    fields = {label: E for label, E in fields.items() if E}
+    if not fields:
+        return []
+    label, E = min(fields.items(), key=lambda item: (abs(item[1]), -item[1]))
+    data = found[label]
+    moved = data["charge"].sum("species").transpose("replica", "estimator", "time")
+    moved = moved - moved.isel(time=0)
+    time = data["time"].values - float(data["time"][0])
+    kept = moved.sel(estimator="box") - moved.sel(estimator="crossings")
+    late = time >= (time[-1] / 2 if discard_ps is None else discard_ps)
+    per_volt = kept.values[:, late].mean(axis=1) / (E * profile.reference_length_x_nm)
+    paper = load_profile("paper")
+    sine, cells = sine_of(paper), [p.system.cells_y * p.system.cells_z for p in (paper, profile)]
+    fastest = 2 * np.pi * sine.frequency_GHz / 1000 * sine.amplitude_V_per_nm
+    scale = fastest * paper.reference_length_x_nm * cells[0] / cells[1]
+    drawn = per_volt * scale * current.NANOAMPERE_PER_E_PER_PS
+    return [
+        (f"charge taken up at {E:g} V/nm", scorecard.describe(mean(per_volt), "e/V")),
+        (
+            f"by this, charging in the paper's sine ({sine.frequency_GHz:g} GHz, membrane "
+            f"{cells[0] / cells[1]:.3g} times as large) where E = 0",
+            f"± {scorecard.describe(mean(drawn), 'nA')}",
+        ),
+    ]
 
 
 def _mean_outward(branch: current.Branch, at: FloatArray) -> FloatArray:
