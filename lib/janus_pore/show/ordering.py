@@ -7,7 +7,7 @@ Fields are those of the reference box: applied field divided by
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -385,12 +385,16 @@ def expected(
     steps: Steps,
     profile: Profile,
     sine: Sine,
+    *,
+    relaxing_ps: float | None = None,
 ) -> Expected | None:
     """The sweep of a sine by water that has the spread and the time constants of the steps.
 
     Fields in between are interpolated in |E|, beyond them the nearest counts, and -E counts as +E.
-    Only fits that fix τ are used; None where a direction has no such fit. The interval is that of
-    normal draws of every spread, and of every τ's logarithm, from its own interval.
+    Only fits that fix τ are used; None where a direction has no such fit. Where relaxation takes
+    longer than the steps lasted no fit says so: ``relaxing_ps`` takes that τ for every field
+    instead, to see what hangs on it. The interval is that of normal draws of every spread, and of
+    every τ's logarithm, from its own interval.
     """
     taus = times_of(steps)
     if any(not len(taus.get(d, NO_TIMES).x) for d in DIRECTIONS):
@@ -412,10 +416,10 @@ def expected(
         rows = np.vstack([value, rows])  # the measured values come first
         return np.array([np.interp(E, curve.x, np.exp(r) if logarithm else r) for r in rows])
 
-    width = water.lagging_width(
-        t, drawn(settled, logarithm=False),
-        *(drawn(taus[d], logarithm=True) for d in DIRECTIONS),
-    )  # fmt: skip
+    ordering, relaxing = (drawn(taus[d], logarithm=True) for d in DIRECTIONS)
+    if relaxing_ps is not None:
+        relaxing = np.full_like(relaxing, relaxing_ps)
+    width = water.lagging_width(t, drawn(settled, logarithm=False), ordering, relaxing)
     half = width[:, points:]  # the positive half of the second cycle
     peak = int(np.argmax(E[points:]))
     at = np.linspace(0.0, sine.amplitude_V_per_nm, FIELDS + 2)[1:-1]
@@ -449,14 +453,14 @@ MEMORY = (
 """Columns of :func:`rows_of_memory`."""
 
 
-def rows_of_memory(found: Iterable[Expected]) -> list[tuple[str, ...]]:
-    """Lines of a table, one for each sine; the columns are :data:`MEMORY`."""
+def rows_of_memory(found: Mapping[str, Expected]) -> list[tuple[str, ...]]:
+    """Lines of a table, one for each name; the columns are :data:`MEMORY`."""
     out = []
-    for one in found:
+    for name, one in found.items():
         sine = one.sine
         fastest = 2 * np.pi * sine.frequency_GHz / 1000 * sine.amplitude_V_per_nm
         cells = (
-            f"{sine.frequency_GHz:g} GHz, {sine.amplitude_V_per_nm:g} V/nm",
+            name,
             f"{fastest:.2g}",
             f"{one.largest.value:.1f} [{one.largest.low:.1f}, {one.largest.high:.1f}]",
             f"{one.gap.x[np.abs(one.gap.value).argmax()]:.2g}",
@@ -622,6 +626,28 @@ def mean_field(x_nm: FloatArray, potential_V: FloatArray, half_length_nm: float)
     return float((ends[1] - ends[0]) / (2 * half_length_nm))
 
 
+def _regression(x: FloatArray) -> FloatArray:
+    """Weights that turn values at x into the slope of the straight line through them."""
+    away = x - x.mean()
+    weights: FloatArray = away / (away**2).sum()
+    return weights
+
+
+def _slope_of_ends(curves: Mapping[float, water.WidthCurve], profile: Profile) -> scorecard.Part:
+    """Whether the spread in which steps up end falls with the field that they lead to."""
+    E = np.array(sorted(curves))
+    late = [curves[e].at >= (1 - END) * curves[e].at[-1] for e in E]
+    draws = np.stack(
+        [curves[e].draws[:, use].mean(axis=1) for e, use in zip(E, late, strict=True)], axis=1
+    )
+    first = curves[E[0]].sigma_deg
+    trend = estimate(draws @ _regression(E), first.n_independent, first.method)
+    return scorecard.judge(
+        "slope of σθ against E at the end of steps up", trend, (-np.inf, 0.0), profile,
+        unit="° per V/nm",
+    )  # fmt: skip
+
+
 def claims_of_order(found: Order, steps: Steps, profile: Profile, run: str) -> list[scorecard.Row]:
     """Judge claims 8 to 11."""
     if profile.system.pore == "none":
@@ -629,13 +655,16 @@ def claims_of_order(found: Order, steps: Steps, profile: Profile, run: str) -> l
     rows = []
     up, down = (found.widths.get((1, d)) for d in ("forward", "reverse"))
     if up is not None and len(up.at) > 1:
-        E = up.at / found.scale
-        slope = (E - E.mean()) / ((E - E.mean()) ** 2).sum()
+        slope = _regression(up.at / found.scale)
         trend = estimate(up.draws @ slope, up.sigma_deg.n_independent, up.sigma_deg.method)
         part = scorecard.judge(
             "slope of σθ against E, forward", trend, (-np.inf, 0.0), profile, unit="° per V/nm"
         )
         rows.append(scorecard.row(8, [part], run=run))
+    ends = steps.curves.get("forward", {})
+    if len(ends) > 1:
+        rows.append(scorecard.row(8, [_slope_of_ends(ends, profile)], estimator="steps",
+                                  run="step_up"))  # fmt: skip
     if up is not None and down is not None:
         shared = (up.at >= down.at.min()) & (up.at <= down.at.max())
         if shared.any():
