@@ -7,7 +7,7 @@ Fields are those of the reference box: applied field divided by
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,6 @@ from ..drive import ensemble
 from ..errors import SpecError
 from ..measure import current, series, water
 from ..measure.statistics import (
-    Estimate,
     ExponentialFit,
     RelaxationForm,
     band,
@@ -30,8 +29,8 @@ from ..measure.statistics import (
 )
 from ..spec import Profile, Sine, Step
 from . import scorecard, view
-from .figures import DIRECTIONS, STEP_NAME, Atoms, Curve, FloatArray, Relaxation
-from .results import NOTHING, both_polarities, choices, opened, replicas_of, shipped_name, ships
+from .figures import DIRECTIONS, Atoms, Curve, FloatArray, Relaxation
+from .results import NOTHING, both_polarities, opened, replicas_of, shipped_name, ships
 
 
 def require_pore(profile: Profile) -> None:
@@ -265,209 +264,6 @@ def relaxation_panels(steps: Steps) -> dict[str, dict[float, Relaxation]]:
 
 END = 0.3
 """Share of the time after a step, its last, that tells the spread in which it ends."""
-
-
-class Ended(NamedTuple):
-    """Spread of the angle and molecules in the pore (mean, and its standard deviation over
-    frames) at the end of the steps of one system; ``spread`` by direction against field."""
-
-    spread: dict[str, Curve]
-    molecules: tuple[float, float]
-    replicas: dict[str, int]
-
-
-def where_steps_end(profile: Profile) -> tuple[dict[str, Ended], dict[str, str]]:
-    """σθ at the :data:`END` of steps, for each choice of what the article leaves open.
-
-    Returns
-    -------
-    dict of str to Ended
-        By system, as :func:`janus_pore.show.results.choices` names them.
-    dict of str to str
-        Why others are not among them.
-    """
-    out, why = {}, {}
-    for name, one in choices(profile).items():
-        found = {p: opened(one, p) for p in ("step_up", "step_down")}
-        data = {p: by_label.data for p, by_label in found.items() if by_label.data}
-        if not data:
-            why[name] = found["step_up"].why
-            continue
-        ends = {p: _ends(by_label, one, p) for p, by_label in data.items()}
-        counts = np.concatenate(
-            [d["pore_water_count"].values.ravel() for by_E in ends.values() for d in by_E.values()]
-        )
-        out[name] = Ended(
-            {
-                direction: _spread({E: [d] for E, d in ends[protocol].items()})
-                for direction, protocol in (("forward", "step_up"), ("reverse", "step_down"))
-                if protocol in ends
-            },
-            (float(counts.mean()), float(counts.std())),
-            {p: next(iter(d.values())).sizes["replica"] for p, d in data.items()},
-        )
-    return out, why
-
-
-def _ends(
-    found: Mapping[str, xr.Dataset], profile: Profile, protocol: str
-) -> dict[float, xr.Dataset]:
-    """The last frames of each step by the field that it leads to."""
-    waveforms = profile.protocol(protocol).waveforms()
-    out = {}
-    for label, data in found.items():
-        step = waveforms[label]
-        assert isinstance(step, Step)
-        time = data["time"].values
-        since = time[-1] - END * (time[-1] - step.from_ps)
-        out[step.to_V_per_nm] = data.isel(time=np.flatnonzero(time > since))
-    return dict(sorted(out.items()))
-
-
-def _spread(ends: Mapping[float, Sequence[xr.Dataset]]) -> Curve:
-    """σθ against field, all frames and replicas of a field pooled."""
-    curves = []
-    for E, each in ends.items():
-        angles = [data["theta"].transpose("replica", "time", "slot").values for data in each]
-        whole = np.max([a.shape[1:] for a in angles], axis=0)
-        theta = np.concatenate(
-            [
-                np.pad(a, [(0, 0), *((0, n - m) for n, m in zip(whole, a.shape[1:], strict=True))],
-                       constant_values=np.nan)
-                for a in angles
-            ]
-        )  # fmt: skip
-        width = water.sigma_in_groups(theta, np.zeros(theta.shape[1], dtype=int), np.zeros(1))
-        curves.append(Curve.of([E], width.sigma_deg))
-    return Curve(*(np.concatenate(values) for values in zip(*curves, strict=True)))
-
-
-def rows_of_ends(found: Mapping[str, Ended]) -> list[tuple[str, ...]]:
-    """Lines of a table: system, molecules, replicas, then σθ by direction and field."""
-    return [
-        (
-            name,
-            f"{one.molecules[0]:.1f} ± {one.molecules[1]:.1f}",
-            STEP_NAME[direction],
-            f"{E:g}",
-            f"{value:.1f}" + (f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else ""),
-        )
-        for name, one in found.items()
-        for direction, curve in one.spread.items()
-        for E, value, low, high in zip(*curve, strict=True)
-    ]
-
-
-DRAWS = 200
-FIELDS = 48
-POINTS_PER_CYCLE, LONGEST_STEP_PS = 4000, 0.25
-TWO_SIDED_95 = 1.959964
-"""Standard deviations from the middle to an end of a normal 95 % interval."""
-NO_TIMES = Curve.bare([], [])
-
-
-class Expected(NamedTuple):
-    """What the steps let expect of σθ in a sine's sweep over positive fields.
-
-    ``sweeps`` by direction against field; ``gap`` is reverse minus forward, and ``largest`` its
-    largest value on either side of zero.
-    """
-
-    sine: Sine
-    sweeps: dict[str, Curve]
-    gap: Curve
-    largest: Estimate
-
-
-def expected(
-    up: Mapping[str, xr.Dataset],
-    down: Mapping[str, xr.Dataset],
-    steps: Steps,
-    profile: Profile,
-    sine: Sine,
-    *,
-    relaxing_ps: float | None = None,
-) -> Expected | None:
-    """The sweep of a sine by water that has the spread and the time constants of the steps.
-
-    Fields in between are interpolated in |E|, beyond them the nearest counts, and -E counts as +E.
-    Only fits that fix τ are used; None where a direction has no such fit. Where relaxation takes
-    longer than the steps lasted no fit says so: ``relaxing_ps`` takes that τ for every field
-    instead, to see what hangs on it. The interval is that of normal draws of every spread, and of
-    every τ's logarithm, from its own interval.
-    """
-    taus = times_of(steps)
-    if any(not len(taus.get(d, NO_TIMES).x) for d in DIRECTIONS):
-        return None
-    ends = [_ends(found, profile, name) for name, found in (("step_up", up), ("step_down", down))]
-    settled = _spread(
-        {E: [by_E[E] for by_E in ends if E in by_E] for E in sorted(set().union(*ends))}
-    )
-    period_ps = 1000 / sine.frequency_GHz
-    points = max(POINTS_PER_CYCLE, round(period_ps / LONGEST_STEP_PS))
-    t = np.arange(3 * points // 2 + 1) * period_ps / points
-    E = np.abs(sine.amplitude_V_per_nm * np.sin(2 * np.pi * t / period_ps))
-    rng = np.random.default_rng(0)
-
-    def drawn(curve: Curve, *, logarithm: bool) -> FloatArray:
-        value, low, high = (np.log(v) if logarithm else v for v in curve[1:])
-        error = np.nan_to_num((high - low) / (2 * TWO_SIDED_95))
-        rows = value + error * rng.standard_normal((DRAWS, len(value)))
-        rows = np.vstack([value, rows])  # the measured values come first
-        return np.array([np.interp(E, curve.x, np.exp(r) if logarithm else r) for r in rows])
-
-    ordering, relaxing = (drawn(taus[d], logarithm=True) for d in DIRECTIONS)
-    if relaxing_ps is not None:
-        relaxing = np.full_like(relaxing, relaxing_ps)
-    width = water.lagging_width(t, drawn(settled, logarithm=False), ordering, relaxing)
-    half = width[:, points:]  # the positive half of the second cycle
-    peak = int(np.argmax(E[points:]))
-    at = np.linspace(0.0, sine.amplitude_V_per_nm, FIELDS + 2)[1:-1]
-    rising = np.array([np.interp(at, E[points : points + peak + 1], w[: peak + 1]) for w in half])
-    falling = np.array([np.interp(at, E[points + peak :][::-1], w[peak:][::-1]) for w in half])
-    units = float(min(f.tau.n_independent for d in DIRECTIONS for f in steps.fits[d].values()))
-    method = f"{DRAWS} normal draws from the intervals of the steps"
-    gap = falling - rising
-    extreme = gap[np.arange(len(gap)), np.abs(gap).argmax(axis=1)]
-    low, high = _limits(extreme).tolist()
-    return Expected(
-        sine,
-        {
-            direction: Curve(at, draws[0], *_limits(draws))
-            for direction, draws in (("forward", rising), ("reverse", falling))
-        },
-        Curve(at, gap[0], *_limits(gap)),
-        Estimate(float(extreme[0]), low, high, units, method),
-    )
-
-
-def _limits(draws: FloatArray) -> FloatArray:
-    """Ends of the 95 % interval of draws whose scatter already allows for few replicas."""
-    return np.quantile(draws[1:], (0.025, 0.975), axis=0)
-
-
-MEMORY = (
-    "sine", "fastest change of the field (V/nm per ps)", "σθ reverse − forward, largest (°)",
-    "at E (V/nm)",
-)  # fmt: skip
-"""Columns of :func:`rows_of_memory`."""
-
-
-def rows_of_memory(found: Mapping[str, Expected]) -> list[tuple[str, ...]]:
-    """Lines of a table, one for each name; the columns are :data:`MEMORY`."""
-    out = []
-    for name, one in found.items():
-        sine = one.sine
-        fastest = 2 * np.pi * sine.frequency_GHz / 1000 * sine.amplitude_V_per_nm
-        cells = (
-            name,
-            f"{fastest:.2g}",
-            f"{one.largest.value:.1f} [{one.largest.low:.1f}, {one.largest.high:.1f}]",
-            f"{one.gap.x[np.abs(one.gap.value).argmax()]:.2g}",
-        )
-        out.append(tuple(cell.replace("-", "−") for cell in cells))
-    return out
-
 
 LARGEST_STRETCH = 1.25
 """A relaxation counts as exponential if its stretching exponent lies within this factor of 1."""
