@@ -223,9 +223,9 @@ def ion_potentials(
                 element, (x_nm, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
                 textcoords="offset points", ha="center", fontsize=7, color=GREY,
             )  # fmt: skip
+        ax.set_xlabel("x of the ion from the metal plane (nm)")
         if len(energies) > 1:
             ax.set_title(title, loc="left", pad=14)
-    figure.supxlabel("x of the ion from the metal plane (nm)", fontsize="medium")
     axes[0].set_ylabel("potential of mean force (kJ/mol)")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
