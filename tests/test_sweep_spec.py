@@ -59,6 +59,17 @@ def test_without_axes_the_profile_itself_is_the_only_point(tmp_path: Path) -> No
     assert points(chosen) == {"tiny": load_profile("tiny")}
 
 
+def test_what_a_sweep_sets_has_no_alternative(tmp_path: Path) -> None:
+    def further(**content: object) -> list[list[str]]:
+        made = points(load_sweep(sweep_file(tmp_path, **content)))
+        return [[one.system.pore for one in point.siblings()] for point in made.values()]
+
+    assert further(vary={"seed": [2]}) == [["none", "hollow6", "bond4"]]
+    assert further(vary={"pore": ["hollow6", "bond4"]}) == [["none", "hollow6"], ["none", "bond4"]]
+    assert further(fixed={"system.pore": "bond4"}) == [["none", "bond4"]]
+    assert further(vary={"seed": [2]}, protocols=["sine"]) == [[]]
+
+
 def test_overrides_make_a_point_of_their_own(tmp_path: Path) -> None:
     chosen = load_sweep(sweep_file(tmp_path, fixed={"run.settle_ps": 1.0}))
     (point,) = points(chosen).values()

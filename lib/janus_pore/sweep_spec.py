@@ -178,8 +178,11 @@ def points(chosen: Sweep) -> dict[str, Profile]:
     if chosen.protocols:
         kept = {name: base.protocol(name) for name in chosen.protocols}
         data["protocols"] = {name: p.model_dump(mode="json") for name, p in kept.items()}
-        data |= {"windows": None, "control": [], "charge_sets": []}
+        data |= {"windows": None, "control": [], "charge_sets": [], "alternatives": []}
     axes = chosen.vary.axes
+    # what the sweep sets has no other choice beside it
+    settled = {*axes, *(name.removeprefix("system.") for name in chosen.fixed)}
+    data["alternatives"] = [a for a in data["alternatives"] if not settled & set(a["system"])]
     sines = [name for name, p in base.protocols.items() if isinstance(p.waveform, Sine)]
     sines = [name for name in sines if name in data["protocols"]]
     if not sines and (of_the_wave := [name for name in axes if name in OF_THE_WAVE]):
