@@ -34,7 +34,7 @@ from janus_pore.build.forcefield import load_forcefield
 from janus_pore.build.membrane import build_membrane
 from janus_pore.build.system import BuiltSystem, build_system
 from janus_pore.drive import ensemble, gromacs, segments
-from janus_pore.spec import Profile, Protocol, PulseTrain, load_profile
+from janus_pore.spec import ALONE, Profile, Protocol, PulseTrain, load_profile
 from others import Missing, distribution_gromacs, environment, python_environment
 from results import keep, page
 
@@ -641,7 +641,7 @@ def overhead(bench: Bench) -> list[Group]:
     """Wall time outside MD steps of a pulse train, and what is kept of it."""
     pulses = 3 if bench.quick else 10
     train = PulseTrain(pulse_V_per_nm=0.5, width_ps=5.0, delay_ps=5.0, pulses=pulses)
-    plain = {"windows": None, "control": (), "charge_sets": ()}
+    plain = {"windows": None, **ALONE}
     profile = bench.profile.model_copy(
         update={"protocols": {"train": Protocol(waveform=train, frame_ps=0.1)}, **plain}
     )
@@ -694,9 +694,7 @@ def overhead(bench: Bench) -> list[Group]:
 def shared(bench: Bench) -> Group:
     """MD that the segment tree saves for pulse pairs in both directions."""
     reduced = load_profile("reduced")
-    _, *costs = ensemble.plan(
-        reduced.model_copy(update={"control": (), "charge_sets": ()}), ["ppf", "ppd"], measure=False
-    )
+    _, *costs = ensemble.plan(reduced.model_copy(update=ALONE), ["ppf", "ppd"], measure=False)
     ns, alone = (sum(getattr(c, name) for c in costs) for name in ("ns_tree", "ns_alone"))
     delays = [len(reduced.protocol(name).scan["delay_ps"]) for name in ("ppf", "ppd")]
     return {

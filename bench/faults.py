@@ -32,7 +32,7 @@ from janus_pore.build.system import build_system, system_dir
 from janus_pore.drive import ensemble, gromacs, segments
 from janus_pore.errors import JanusPoreError
 from janus_pore.measure import series
-from janus_pore.spec import Profile, Protocol, PulseTrain, load_profile
+from janus_pore.spec import ALONE, Profile, Protocol, PulseTrain, load_profile
 
 CHECKPOINT_MIN = 0.002
 """Minutes between mdrun's checkpoints here; :data:`segments.CHECKPOINT_MIN` is for real runs."""
@@ -104,7 +104,7 @@ def ensemble_profile(replicas: int) -> Profile:
     pairs = Protocol(
         waveform=wave, scan={"delay_ps": (0.5, 1.0)}, replicas=replicas, frame_ps=0.1
     )  # fmt: skip
-    plain = {"protocols": {"pairs": pairs}, "windows": None, "control": (), "charge_sets": ()}
+    plain = {"protocols": {"pairs": pairs}, "windows": None, **ALONE}
     return load_profile("tiny", short).model_copy(update=plain)
 
 

@@ -28,7 +28,7 @@ import psutil
 from faults import ensemble_profile
 from janus_pore.build.system import build_system
 from janus_pore.drive import ensemble, gromacs
-from janus_pore.spec import Constant, Profile, Protocol, load_profile
+from janus_pore.spec import ALONE, Constant, Profile, Protocol, load_profile
 from results import keep
 
 WATCH_EVERY_S = 0.2
@@ -204,7 +204,7 @@ def long_profile(ns: float, system: str) -> Profile:
     wave = Constant(field_V_per_nm=0.4, duration_ps=1000 * ns)
     plain = {
         "protocols": {"long": Protocol(waveform=wave, frame_ps=FRAME_PS)},
-        "windows": None, "control": (), "charge_sets": (),
+        "windows": None, **ALONE,
     }  # fmt: skip
     return load_profile(system, like).model_copy(update=plain)
 

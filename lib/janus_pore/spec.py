@@ -68,6 +68,8 @@ FieldValue = Annotated[float, Field(ge=-FIELD_LIMIT_V_PER_NM, le=FIELD_LIMIT_V_P
 Duration = Annotated[float, Field(gt=0, le=1e6)]
 SWEEP = "sine"
 """The protocol behind the I-E loops, which every charge set runs."""
+ALONE: dict[str, tuple[()]] = {"control": (), "charge_sets": (), "alternatives": ()}
+"""Entries of a profile that has no further systems."""
 PORE_PATTERN = re.compile(r"none|(hollow|bond|metal|chalcogen)([1-9][0-9]*)")
 
 
@@ -498,7 +500,7 @@ class Profile(_Strict):
         update: dict[str, Any] = {"system": system, "own_system": self.own_system or self.system}
         if protocols is not None:
             kept = {name: self.protocol(name) for name in protocols}
-            update |= {"protocols": kept, "windows": None, **_ALONE}
+            update |= {"protocols": kept, "windows": None, **ALONE}
         return self.model_copy(update=update)
 
     def without_pore(self) -> Profile:
@@ -549,10 +551,6 @@ class Profile(_Strict):
                 f"it has {', '.join(sorted(self.protocols))}"
             )
         return self.protocols[name]
-
-
-_ALONE: dict[str, tuple[()]] = {"control": (), "charge_sets": (), "alternatives": ()}
-"""Without further systems."""
 
 
 def key(*parts: Any, digits: int = 12) -> str:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from . import paths
 from .errors import SpecError
-from .spec import Profile, Sine, key, load_profile, read_yaml, validated
+from .spec import ALONE, Profile, Sine, key, load_profile, read_yaml, validated
 
 OF_THE_WAVE = ("amplitude_V_per_nm", "frequency_GHz")
 """Axes that change every sine of the protocols chosen; the others change the system."""
@@ -178,7 +178,7 @@ def points(chosen: Sweep) -> dict[str, Profile]:
     if chosen.protocols:
         kept = {name: base.protocol(name) for name in chosen.protocols}
         data["protocols"] = {name: p.model_dump(mode="json") for name, p in kept.items()}
-        data |= {"windows": None, "control": [], "charge_sets": [], "alternatives": []}
+        data |= {"windows": None, **ALONE}
     axes = chosen.vary.axes
     # what the sweep sets has no other choice beside it
     settled = {*axes, *(name.removeprefix("system.") for name in chosen.fixed)}

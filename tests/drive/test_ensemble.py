@@ -15,15 +15,13 @@ from janus_pore.drive import ensemble, gromacs
 from janus_pore.drive.__main__ import main
 from janus_pore.errors import MissingInputError
 from janus_pore.measure import series
-from janus_pore.spec import Constant, Profile, Protocol, load_profile
+from janus_pore.spec import ALONE, Constant, Profile, Protocol, load_profile
 
 Runs = Callable[[str], Path]
 
 
 def with_protocols(profile: Profile, **protocols: Protocol) -> Profile:
-    return profile.model_copy(
-        update={"protocols": protocols, "control": (), "charge_sets": (), "alternatives": ()}
-    )
+    return profile.model_copy(update={"protocols": protocols, **ALONE})
 
 
 def test_pulse_pairs_in_two_directions_cost_less_than_half(

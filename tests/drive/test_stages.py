@@ -11,7 +11,7 @@ from janus_pore import paths
 from janus_pore.build.system import build_system
 from janus_pore.drive import ensemble, stages
 from janus_pore.errors import BuildError, StoppedError
-from janus_pore.spec import Profile, Protocol, load_profile
+from janus_pore.spec import ALONE, Profile, Protocol, load_profile
 from janus_pore.sweep_spec import Sweep, Vary, points, void
 
 
@@ -59,7 +59,7 @@ def test_a_whole_profile_has_its_windows_and_further_systems() -> None:
 
 
 def test_jobs_hold_as_many_replicas_as_their_length_allows() -> None:
-    base = replicas(load_profile("tiny", {"control": [], "charge_sets": [], "alternatives": []}), 7)
+    base = replicas(load_profile("tiny", ALONE), 7)
     base = base.model_copy(update={"protocols": {"sine": base.protocol("sine")}, "windows": None})
     period_ns = 0.01
     work = stages.work({"it": base}, ns_per_job=3.5 * period_ns)
@@ -166,7 +166,7 @@ def test_replicas_run_one_by_one_are_those_run_together(tiny: Profile, runs) -> 
     profile = tiny.model_copy(
         update={
             "protocols": {"ppd": tiny.protocol("ppd")},
-            "windows": None, "control": (), "charge_sets": (), "alternatives": (),
+            "windows": None, **ALONE,
         }
     )  # fmt: skip
     states = []

@@ -14,7 +14,7 @@ from janus_pore.build.system import build_system
 from janus_pore.drive import ensemble, windows
 from janus_pore.errors import MeasureError, MissingInputError, SpecError
 from janus_pore.measure import series, shipped
-from janus_pore.spec import Profile, Windows, load_profile
+from janus_pore.spec import ALONE, Profile, Windows, load_profile
 
 SHORT = {
     "run.equilibration_ps": 1.0,
@@ -33,9 +33,7 @@ def item(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Profile, Pa
         update={
             "protocols": {"step_up": steps},
             "windows": HELD,
-            "control": (),
-            "charge_sets": (),
-            "alternatives": (),
+            **ALONE,
         }
     )
     data = paths.data_dir()

@@ -25,7 +25,7 @@ import yaml
 
 from .. import paths
 from ..errors import JanusPoreError, RunError
-from ..spec import Profile, Protocol, Waveform, key, load_profile, validated
+from ..spec import ALONE, Profile, Protocol, Waveform, key, load_profile, validated
 from . import ensemble
 
 PROTOCOL = "design"
@@ -62,8 +62,7 @@ def design(
     """
     protocol = Protocol(waveform=waveform, replicas=replicas, frame_ps=frame_ps)
     content = base.model_dump() | {"protocols": {PROTOCOL: protocol.model_dump()}}
-    content |= {"windows": None, "control": (), "charge_sets": (), "alternatives": ()}
-    content |= {"own_system": None}
+    content |= {"windows": None, "own_system": None, **ALONE}
     if charge_set is not None:
         content["system"]["charge_set"] = charge_set
     return validated(Profile, content, "the design")
