@@ -207,7 +207,7 @@ def test_windows_that_cannot_be_are_refused(tiny):
 
 def test_cost_counts_every_window(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
-    alone = tiny.model_copy(update=ALONE)
+    alone = tiny.model_copy(update=spec.ALONE)
     chosen = with_windows(
         alone, fields_V_per_nm={"Cl": [0.2, 0.4]}, to_nm=0.3, replicas=3, charge_ps=0.2
     )
