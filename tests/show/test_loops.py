@@ -306,7 +306,7 @@ def test_charging_at_constant_fields_gives_that_of_the_papers_sine(held, monkeyp
     taken_e = 2 * 30 / 160 / (np.exp(0.2) - 1)  # of both ions, after the first frame
     _, profile = held(lambda E: 0.0)
     taken, drawn = loops.charging_of_the_paper(profile)
-    assert taken[0] == "charge taken up at 0.2 V/nm"
+    assert taken[0] == "charge taken up at 0.2 V/nm within 100 ps"
     per_volt = float(taken[1].split(" ")[0])
     assert per_volt == pytest.approx(taken_e / (0.2 * 8), rel=0.1)
     cells = 16 * 9 / (PROFILE.system.cells_y * PROFILE.system.cells_z)

@@ -570,8 +570,9 @@ def charging_of_the_paper(
     """What charging alone draws in the paper's sine where its field is zero, from constant fields.
 
     The charge moved over the whole box by the lowest of them, without what passed the middle
-    plane, averaged after ``discard_ps`` (default: half), is that of a capacitor. One that keeps up
-    draws C dV/dt; the paper's membrane is larger by its number of cells.
+    plane, averaged after ``discard_ps`` (default: half), is that of a capacitor, and too small as
+    long as it still rises. One that keeps up draws C dV/dt; the paper's membrane is larger by its
+    number of cells.
 
     Returns
     -------
@@ -598,7 +599,10 @@ def charging_of_the_paper(
     scale = fastest * paper.reference_length_x_nm * cells[0] / cells[1]
     drawn = per_volt * scale * current.NANOAMPERE_PER_E_PER_PS
     return [
-        (f"charge taken up at {E:g} V/nm", scorecard.describe(mean(per_volt), "e/V")),
+        (
+            f"charge taken up at {E:g} V/nm within {time[-1]:g} ps",
+            scorecard.describe(mean(per_volt), "e/V"),
+        ),
         (
             f"by this, charging in the paper's sine ({sine.frequency_GHz:g} GHz, membrane "
             f"{cells[0] / cells[1]:.3g} times as large) where E = 0",
