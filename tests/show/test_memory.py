@@ -15,7 +15,8 @@ from janus_pore.show.results import Opened
 
 def test_the_ends_of_steps_are_told_by_system(monkeypatch):
     other = spec.Alternative(system={"pore": "bond4"}, protocols=("step_up",))
-    profile = DEMO.model_copy(update={"alternatives": (other,)})
+    silent = spec.Alternative(system={"chalcogen_lj": "stewart"}, protocols=("sine",))
+    profile = DEMO.model_copy(update={"alternatives": (other, silent)})
     ran = {
         ("hollow6", "step_up"): relaxing("step_up", 1.0, 60, 20),
         ("hollow6", "step_down"): relaxing("step_down", 30.0, 20, 60),

@@ -41,10 +41,12 @@ def where_steps_end(profile: Profile) -> tuple[dict[str, Ended], dict[str, str]]
     """
     out, why = {}, {}
     for name, one in choices(profile).items():
-        found = {p: opened(one, p) for p in ("step_up", "step_down")}
+        found = {p: opened(one, p) for p in ("step_up", "step_down") if p in one.protocols}
+        if not found:  # an alternative that is compared by other means
+            continue
         data = {p: by_label.data for p, by_label in found.items() if by_label.data}
         if not data:
-            why[name] = found["step_up"].why
+            why[name] = next(iter(found.values())).why
             continue
         ends = {p: _ends(by_label, one, p) for p, by_label in data.items()}
         counts = np.concatenate(
