@@ -296,6 +296,10 @@ def test_steady_currents_forget_the_charging(held):
             inside += ((curve.low <= 3 * curve.x) & (3 * curve.x <= curve.high)).tolist()
     assert found.discard_ps == 50.0
     assert np.mean(inside) >= 0.9
+    assert list(found.passages) == found.curves["crossings"].x.tolist()
+    assert loops.rows_of_passages(found)[-1] == (
+        "passages of the middle plane at 1.2 V/nm in 0.6 ns", "no ion",
+    )  # fmt: skip
     none = found.curves["crossings"]  # counting nothing still bounds the current
     assert (none.value == 0).all()
     assert (none.high > 0).all()

@@ -227,14 +227,12 @@ def _label(profile: Profile) -> str:
 
 def _driven(profile: Profile, data: xr.Dataset, window_ps: float | None) -> Driven:
     loops = sweeps(data, sine_of(profile), profile, window_ps=window_ps)
-    moved = data["charge"].sel(estimator="crossings").transpose("species", "replica", "time")
-    counts = np.abs(np.diff(moved.values)).sum(axis=(1, 2))
     return Driven(
         profile,
         loops,
         replicas_of(data, SWEEP),
         len(loops["box"]["total"].current_nA),
-        {str(s): round(float(n)) for s, n in zip(moved["species"].values, counts, strict=True)},
+        _passages(data),
     )
 
 
@@ -384,7 +382,7 @@ def split_rows(pore: Driven, control: Driven) -> list[tuple[str, str]]:
             taken = scorecard.describe(capacitance(one), "e/V")
             rows += [
                 (f"charge taken up, {name}", taken),
-                (f"passages of the middle plane, {name}", _crossed(one)),
+                (f"passages of the middle plane, {name}", _crossed(one.crossings)),
             ]
     return rows
 
@@ -397,7 +395,8 @@ def finding(pore: Driven, control: Driven) -> str:
     text = (
         f"Of the whole-box current at the drive's frequency ({drive}), {_percent(charging)} is "
         f"the reservoirs charging the membrane and {_percent(transport)} is carried through the "
-        f"pore's slab; in that time {_crossed(pore)} crossed the membrane's middle plane. "
+        f"pore's slab; in that time {_crossed(pore.crossings)} crossed the membrane's middle "
+        "plane. "
     )
     if control.loops:
         text += (
@@ -423,10 +422,17 @@ def _percent(share: Estimate) -> str:
     return text.replace("-", "−")
 
 
-def _crossed(one: Driven) -> str:
-    if not sum(one.crossings.values()):
+def _passages(data: xr.Dataset) -> dict[str, int]:
+    """How often ions of each species went through the middle plane, all replicas together."""
+    moved = data["charge"].sel(estimator="crossings").transpose("species", "replica", "time")
+    counts = np.abs(np.diff(moved.values)).sum(axis=(1, 2))
+    return {str(s): round(float(n)) for s, n in zip(moved["species"].values, counts, strict=True)}
+
+
+def _crossed(passages: Mapping[str, int]) -> str:
+    if not sum(passages.values()):
         return "no ion"
-    return " and ".join(f"{n} {SPECIES_NAME[s]}" for s, n in one.crossings.items())
+    return " and ".join(f"{n} {SPECIES_NAME[s]}" for s, n in passages.items())
 
 
 # --- constant fields --------------------------------------------------------------------
@@ -436,13 +442,16 @@ class Steady(NamedTuple):
     """Currents at constant fields by estimator; ``why`` says why there are none.
 
     ``curves`` holds estimator to current against field, ``branches`` the same by polarity
-    with its draws; ``discard_ps`` was left out at the beginning of each run.
+    with its draws; ``discard_ps`` was left out at the beginning of each run. ``passages`` of the
+    middle plane are by field and species, over ``covered_ns`` of all replicas together.
     """
 
     curves: dict[str, Curve]
     branches: dict[str, dict[current.Polarity, current.Branch]]
     run: str = ""
     discard_ps: float = 0.0
+    passages: Mapping[float, Mapping[str, int]] = {}
+    covered_ns: float = 0.0
     why: str = ""
 
     @property
@@ -507,7 +516,22 @@ def steady(profile: Profile, *, discard_ps: float | None = None) -> Steady:
             for polarity, _, _ in POLARITIES
             if (np.sign(E) == polarity).any()
         }
-    return Steady(curves, branches, replicas_of(datasets[0], "steady"), discard)
+    return Steady(
+        curves, branches, replicas_of(datasets[0], "steady"), discard,
+        {float(E[k]): _passages(datasets[k]) for k in order},
+        lasted * datasets[0].sizes["replica"] / 1000,
+    )  # fmt: skip
+
+
+def rows_of_passages(constant: Steady) -> list[tuple[str, str]]:
+    """Passages of the middle plane at each constant field, from the beginning of the runs."""
+    return [
+        (
+            f"passages of the middle plane at {E:g} V/nm in {constant.covered_ns:.3g} ns",
+            _crossed(passages),
+        )
+        for E, passages in constant.passages.items()
+    ]
 
 
 def _mean_current(charge_e: FloatArray, time_ps: FloatArray, discard_ps: float) -> FloatArray:
