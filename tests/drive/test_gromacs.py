@@ -182,6 +182,7 @@ def test_the_best_layout_depends_on_the_number_of_replicas() -> None:
     assert gromacs.best_layout([narrow, wide], 1) is wide
     assert gromacs.best_layout([narrow, wide], 4) is wide
     assert gromacs.best_layout([narrow, wide], 6) is narrow
+    assert gromacs.best_layout([narrow, wide], 9) is wide  # the ninth would run alone
     assert gromacs.best_layout([narrow, wide], 100) is narrow
 
 

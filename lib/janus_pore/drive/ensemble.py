@@ -430,10 +430,9 @@ def _cost(
     hours = None
     if measured:
         layout = gromacs.best_layout(measured, runs)
-        at_once = min(runs, layout.workers)
         if layout.ns_per_day:
             startup = len(pending) * (layout.startup_s or 0.0)
-            hours = (ns / layout.ns_per_day * 24 + startup / 3600) / at_once
+            hours = (ns / layout.ns_per_day * 24 + startup / 3600) / layout.at_once(runs)
     ways = [way for ways in needed.ways.values() for way in ways.values()] or needed.snapshots[-1:]
     everything = needed.drive() if needed.drive() else needed.equilibration()
     return Cost(

@@ -578,6 +578,10 @@ class Layout:
     ns_per_day: float | None = None
     startup_s: float | None = None
 
+    def at_once(self, replicas: int) -> float:
+        """Replicas that run together, on average: workers wait where the last round is not full."""
+        return replicas / -(-replicas // self.workers)
+
     def flags(self, gmx: Gmx, run: RunSpec, slot: int) -> list[str]:
         """mdrun options for the replica in a slot, 0 .. workers - 1."""
         gpu = slot % self.gpus if self.gpus else None
@@ -637,11 +641,7 @@ def time_layout(
 
 def best_layout(measured: Sequence[Layout], replicas: int) -> Layout:
     """The layout that does most ns/day when so many replicas are to be run."""
-
-    def throughput(layout: Layout) -> float:
-        return min(replicas, layout.workers) * (layout.ns_per_day or 0.0)
-
-    return max(measured, key=throughput)
+    return max(measured, key=lambda x: x.at_once(replicas) * (x.ns_per_day or 0.0))
 
 
 def missed_gpu(gmx: Gmx) -> str | None:
