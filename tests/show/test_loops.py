@@ -347,7 +347,7 @@ def test_a_loop_needs_a_sine():
     wave = spec.Constant(field_V_per_nm=0.2, duration_ps=100.0)
     wrong = PROFILE.model_copy(update={"protocols": {"sine": spec.Protocol(waveform=wave)}})
     with pytest.raises(MeasureError, match="is a constant"):
-        loops.sine_of(wrong)
+        results.sines(wrong)
 
 
 def test_what_was_not_run_is_empty_and_says_so(tmp_path, monkeypatch):

@@ -22,11 +22,13 @@ from .figures import ESTIMATOR_NAME, SPECIES_NAME, Curve, FloatArray
 from .results import (
     NOT_IN_PROFILE,
     NOTHING,
+    Drive,
     both_polarities,
     opened,
     replicas_of,
     shipped_name,
     ships,
+    sines,
 )
 
 ONSET_TOLERANCE_V_PER_NM = 0.2
@@ -83,7 +85,8 @@ class Driven(NamedTuple):
     """A system driven by the sine: loops by estimator and species (``total``, ``K``, ``Cl``).
 
     ``loops`` is empty where the system was not run, and ``why`` then says so. ``crossings``
-    counts passages of the membrane's middle plane, either way, by species.
+    counts passages of the membrane's middle plane, either way, by species. ``drive`` is the
+    profile's own sine where none is given.
     """
 
     profile: Profile
@@ -92,6 +95,12 @@ class Driven(NamedTuple):
     units: int = 0
     crossings: Mapping[str, int] = {}
     why: str = ""
+    drive: Drive | None = None
+
+    @property
+    def sine(self) -> Sine:
+        """The waveform that drove it, before scaling."""
+        return (self.drive or sines(self.profile)[0]).waveform
 
     @property
     def cycles(self) -> str:
@@ -162,16 +171,19 @@ def driven(profile: Profile, *, window_ps: float | None = None) -> Driven:
     MissingInputError
         If it was not; the message names what runs it.
     """
-    found = series.open_protocol(profile, SWEEP)
-    return _driven(profile, found[_label(profile)], window_ps)
+    drive = sines(profile)[0]
+    return _driven(profile, drive, series.open_protocol(profile, SWEEP)[drive.label], window_ps)
 
 
-def driven_if_run(profile: Profile, *, window_ps: float | None = None) -> Driven:
-    """The sine's loops of a further system, empty where it was not run."""
-    data, why = opened(profile, SWEEP)
+def driven_if_run(
+    profile: Profile, *, drive: Drive | None = None, window_ps: float | None = None
+) -> Driven:
+    """The loops of a further system, or of another of its sines; empty where it was not run."""
+    data, why = opened(profile, drive.protocol if drive else SWEEP)
     if not data:
-        return Driven(profile, {}, why=why)
-    return _driven(profile, data[_label(profile)], window_ps)
+        return Driven(profile, {}, why=why, drive=drive)
+    drive = drive or sines(profile)[0]
+    return _driven(profile, drive, data[drive.label], window_ps)
 
 
 def shipped(one: Driven, *, window_ps: float | None = None) -> tuple[Driven, str]:
@@ -183,7 +195,7 @@ def shipped(one: Driven, *, window_ps: float | None = None) -> tuple[Driven, str
     found = driven_if_run(theirs, window_ps=window_ps) if theirs else Driven(one.profile, {})
     if not found.loops:
         return found, ""
-    run = f"{found.run}, {sine_of(found.profile).frequency_GHz:g} GHz"
+    run = f"{found.run}, {found.sine.frequency_GHz:g} GHz"
     return found, shipped_name(found.profile, one.profile, run)
 
 
@@ -206,33 +218,19 @@ def basis(one: Driven) -> str:
     bands = "bands: 95 % bootstrap" if one.units >= FEWEST_UNITS else "too few for intervals"
     return (
         f"{scorecard.system_name(one.profile.system)}; {one.run}; "
-        f"{sine_of(one.profile).frequency_GHz:g} GHz, n = {one.cycles}; {bands}"
+        f"{one.sine.frequency_GHz:g} GHz, n = {one.cycles}; {bands}"
     )
 
 
-def sine_of(profile: Profile) -> Sine:
-    """The waveform of the protocol ``sine``, before scaling."""
-    waveform = profile.protocol(SWEEP).waveform
-    if not isinstance(waveform, Sine):
-        raise MeasureError(
-            f"protocol {SWEEP!r} of profile {profile.name!r} is a {waveform.kind}, and loops are "
-            "made of sines; give it a sine"
-        )
-    return waveform
-
-
-def _label(profile: Profile) -> str:
-    return next(iter(profile.protocol(SWEEP).waveforms()))
-
-
-def _driven(profile: Profile, data: xr.Dataset, window_ps: float | None) -> Driven:
-    loops = sweeps(data, sine_of(profile), profile, window_ps=window_ps)
+def _driven(profile: Profile, drive: Drive, data: xr.Dataset, window_ps: float | None) -> Driven:
+    loops = sweeps(data, drive.waveform, profile, window_ps=window_ps)
     return Driven(
         profile,
         loops,
-        replicas_of(data, SWEEP),
+        replicas_of(data, drive.protocol),
         len(loops["box"]["total"].current_nA),
         _passages(data),
+        drive=drive,
     )
 
 
@@ -363,12 +361,29 @@ def capacitance(one: Driven) -> Estimate:
     The response of the charging current, box minus slab, is i ω C for a capacitor that
     keeps up with the drive; one that does not (its liquid conducts too slowly) seems smaller.
     """
+    drawn, omega = _charging_per_volt(one)
+    return estimate(drawn.imag / omega, one.units, f"bootstrap over {one.units}")
+
+
+def charging_time(one: Driven) -> Estimate:
+    """Time constant in ps of a capacitor charged through a resistor, from the charging's phase.
+
+    Such a pair answers by i ω C / (1 + i ω τ), whose parts in phase and a quarter cycle ahead
+    are as ω τ to one.
+    """
+    drawn, omega = _charging_per_volt(one)
+    return estimate(
+        drawn.real / (drawn.imag * omega), one.units, f"bootstrap over {one.units}", positive=True
+    )
+
+
+def _charging_per_volt(one: Driven) -> tuple[ComplexArray, float]:
+    """Draws of the charging current's response, e/ps per V, and the drive's ω in 1/ps."""
     box, slab = (one.loops[e]["total"].response for e in ("box", "pore"))
-    sine = sine_of(one.profile)
-    omega = 2 * np.pi * sine.frequency_GHz / 1000
-    per_volt = (box - slab).imag / one.profile.reference_length_x_nm
-    C = per_volt / (omega * current.NANOAMPERE_PER_E_PER_PS)
-    return estimate(draw_sums(C) / len(C), len(C), f"bootstrap over {len(C)}")
+    scale = one.profile.reference_length_x_nm * current.NANOAMPERE_PER_E_PER_PS
+    in_phase, ahead = (draw_sums(part) for part in ((box - slab).real, (box - slab).imag))
+    drawn: ComplexArray = np.asarray(in_phase + 1j * ahead, np.complex128) / (len(box) * scale)
+    return drawn, 2 * np.pi * one.sine.frequency_GHz / 1000
 
 
 def split_rows(pore: Driven, control: Driven) -> list[tuple[str, str]]:
@@ -387,11 +402,64 @@ def split_rows(pore: Driven, control: Driven) -> list[tuple[str, str]]:
     return rows
 
 
+def by_frequency(
+    one: Driven, control: Driven, *, window_ps: float | None = None
+) -> list[tuple[Driven, Driven]]:
+    """A system and its control under every sine of the profile, slowest first.
+
+    Those that were not run with the pore are left out.
+    """
+    first, *others = sines(one.profile)
+    found = [(one._replace(drive=first), control._replace(drive=first))]
+    found += [
+        (
+            driven_if_run(one.profile, drive=drive, window_ps=window_ps),
+            driven_if_run(control.profile, drive=drive, window_ps=window_ps),
+        )
+        for drive in others
+    ]
+    ran = [pair for pair in found if pair[0].loops]
+    return sorted(ran, key=lambda pair: pair[0].sine.frequency_GHz)
+
+
+FREQUENCIES = (
+    "drive", "system", "area, E > 0 (nA·V/nm)", "area, E < 0 (nA·V/nm)",
+    "through the pore's slab", "charge taken up (e/V)", "time constant of charging (ps)",
+    "passages",
+)  # fmt: skip
+"""Columns of :func:`rows_by_frequency`; areas and share are of the whole box's current."""
+
+
+def rows_by_frequency(found: Sequence[tuple[Driven, Driven]]) -> list[tuple[str, ...]]:
+    """What hangs on the frequency of the sine, with the pore and without."""
+    rows = []
+    for pair in found:
+        for name, one in zip(("with the pore", "without a pore"), pair, strict=True):
+            drive = one.drive.name if one.drive else ""
+            if not one.loops:
+                rows.append((drive, name, one.why, *("–" for _ in FREQUENCIES[3:])))
+                continue
+            box, slab = (one.loops[e]["total"] for e in ("box", "pore"))
+            areas = loop_areas(box)
+            rows.append(
+                (
+                    drive,
+                    name,
+                    *(scorecard.describe(areas[side]) for _, side, _ in POLARITIES),
+                    _percent(current.share(slab.response, box.response)),
+                    scorecard.describe(capacitance(one)),
+                    scorecard.describe(charging_time(one)),
+                    _crossed(one.crossings),
+                )
+            )
+    return rows
+
+
 def finding(pore: Driven, control: Driven) -> str:
     """What the current of this run is, in words: how much charging, how much transport."""
     parts = {share.name: share.value for share in shares(pore, control)}
     charging, transport = (parts[name] for name in list(parts)[:2])
-    drive = f"{sine_of(pore.profile).frequency_GHz:g} GHz, n = {pore.cycles}"
+    drive = f"{pore.sine.frequency_GHz:g} GHz, n = {pore.cycles}"
     text = (
         f"Of the whole-box current at the drive's frequency ({drive}), {_percent(charging)} is "
         f"the reservoirs charging the membrane and {_percent(transport)} is carried through the "
@@ -417,9 +485,10 @@ def finding(pore: Driven, control: Driven) -> str:
 def _percent(share: Estimate) -> str:
     if not np.isfinite(share.value):
         return "an undetermined share"
-    text = f"{100 * share.value:.0f} %"
-    text += f" [{100 * share.low:.0f}, {100 * share.high:.0f}]" if share.enough else ""
-    return text.replace("-", "−")
+    value, low, high = (
+        f"{round(100 * v)}" if np.isfinite(v) else "" for v in (share.value, share.low, share.high)
+    )
+    return (f"{value} % [{low}, {high}]" if share.enough else f"{value} %").replace("-", "−")
 
 
 def _passages(data: xr.Dataset) -> dict[str, int]:
@@ -618,7 +687,10 @@ def charging_of_the_paper(
     late = time >= (time[-1] / 2 if discard_ps is None else discard_ps)
     per_volt = kept.values[:, late].mean(axis=1) / (E * profile.reference_length_x_nm)
     paper = load_profile("paper")
-    sine, cells = sine_of(paper), [p.system.cells_y * p.system.cells_z for p in (paper, profile)]
+    sine, cells = (
+        sines(paper)[0].waveform,
+        [p.system.cells_y * p.system.cells_z for p in (paper, profile)],
+    )
     fastest = 2 * np.pi * sine.frequency_GHz / 1000 * sine.amplitude_V_per_nm
     scale = fastest * paper.reference_length_x_nm * cells[0] / cells[1]
     drawn = per_volt * scale * current.NANOAMPERE_PER_E_PER_PS

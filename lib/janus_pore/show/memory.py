@@ -15,6 +15,7 @@ import xarray as xr
 from ..measure import water
 from ..measure.statistics import Estimate
 from ..spec import Profile, Sine, Step
+from . import scorecard
 from .figures import DIRECTIONS, STEP_NAME, Curve, FloatArray
 from .ordering import END, Steps, times_of
 from .results import choices, opened
@@ -124,14 +125,15 @@ NO_TIMES = Curve.bare([], [])
 class Expected(NamedTuple):
     """What the steps let expect of σθ in a sine's sweep over positive fields.
 
-    ``sweeps`` by direction against field; ``gap`` is reverse minus forward, and ``largest`` its
-    largest value on either side of zero.
+    ``sweeps`` by direction against field; ``gap`` is reverse minus forward, ``largest`` its
+    largest value on either side of zero and ``mean`` its average over fields.
     """
 
     sine: Sine
     sweeps: dict[str, Curve]
     gap: Curve
     largest: Estimate
+    mean: Estimate
 
 
 def expected(
@@ -184,7 +186,11 @@ def expected(
     method = f"{DRAWS} normal draws from the intervals of the steps"
     gap = falling - rising
     extreme = gap[np.arange(len(gap)), np.abs(gap).argmax(axis=1)]
-    low, high = _limits(extreme).tolist()
+
+    def over_draws(values: FloatArray) -> Estimate:
+        low, high = _limits(values).tolist()
+        return Estimate(float(values[0]), low, high, units, method)
+
     return Expected(
         sine,
         {
@@ -192,7 +198,8 @@ def expected(
             for direction, draws in (("forward", rising), ("reverse", falling))
         },
         Curve(at, gap[0], *_limits(gap)),
-        Estimate(float(extreme[0]), low, high, units, method),
+        over_draws(extreme),
+        over_draws(gap.mean(axis=1)),
     )
 
 
@@ -202,23 +209,26 @@ def _limits(draws: FloatArray) -> FloatArray:
 
 
 MEMORY = (
-    "sine", "fastest change of the field (V/nm per ps)", "σθ reverse − forward, largest (°)",
-    "at E (V/nm)",
+    "sine", "fastest change of the field (V/nm per ps)", "largest (°)", "at E (V/nm)",
+    "mean over E (°)", "measured, E > 0 (°)", "measured, E < 0 (°)",
 )  # fmt: skip
-"""Columns of :func:`rows_of_memory`."""
+"""Columns of :func:`rows_of_memory`: σθ of the reverse sweep less that of the forward one."""
 
 
-def rows_of_memory(found: Mapping[str, Expected]) -> list[tuple[str, ...]]:
-    """Lines of a table, one for each name; the columns are :data:`MEMORY`."""
+def rows_of_memory(
+    found: Mapping[str, Expected], measured: Mapping[str, Sequence[Estimate]] | None = None
+) -> list[tuple[str, ...]]:
+    """Lines of a table, one for each name; the columns are :data:`MEMORY`.
+
+    ``measured`` holds the mean over positive and over negative fields of sines that were run.
+    """
     out = []
     for name, one in found.items():
         sine = one.sine
         fastest = 2 * np.pi * sine.frequency_GHz / 1000 * sine.amplitude_V_per_nm
-        cells = (
-            name,
-            f"{fastest:.2g}",
-            f"{one.largest.value:.1f} [{one.largest.low:.1f}, {one.largest.high:.1f}]",
-            f"{one.gap.x[np.abs(one.gap.value).argmax()]:.2g}",
-        )
+        largest, mean = (f"{v.value:.1f} [{v.low:.1f}, {v.high:.1f}]" for v in one[-2:])
+        seen = [scorecard.describe(v) for v in (measured or {}).get(name, ())] or ["not run"] * 2
+        at = f"{one.gap.x[np.abs(one.gap.value).argmax()]:.2g}"
+        cells = (name, f"{fastest:.2g}", largest, at, mean, *seen)
         out.append(tuple(cell.replace("-", "−") for cell in cells))
     return out

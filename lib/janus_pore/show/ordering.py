@@ -20,6 +20,7 @@ from ..drive import ensemble
 from ..errors import SpecError
 from ..measure import current, series, water
 from ..measure.statistics import (
+    Estimate,
     ExponentialFit,
     RelaxationForm,
     band,
@@ -118,6 +119,20 @@ def order(
         ).items()
     }
     return Order(found, profile.field_scale)
+
+
+def mean_gap(found: Order, polarity: current.Polarity) -> Estimate:
+    """σθ of the reverse sweep less that of the forward one, averaged over fields of one sign."""
+    up, down = (found.widths.get((polarity, d)) for d in ("forward", "reverse"))
+    if up is None or down is None:
+        return NOTHING
+    E, theirs = np.abs(up.at), np.abs(down.at)
+    shared = (theirs.min() <= E) & (theirs.max() >= E)
+    if not shared.any():
+        return NOTHING
+    there = np.array([np.interp(E[shared], theirs, d) for d in down.draws])
+    draws = (there - up.draws[:, shared]).mean(axis=1)
+    return estimate(draws, up.sigma_deg.n_independent, up.sigma_deg.method)
 
 
 def distributions(
@@ -449,7 +464,7 @@ def claims_of_order(found: Order, steps: Steps, profile: Profile, run: str) -> l
     if profile.system.pore == "none":
         return []
     rows = []
-    up, down = (found.widths.get((1, d)) for d in ("forward", "reverse"))
+    up = found.widths.get((1, "forward"))
     if up is not None and len(up.at) > 1:
         slope = _regression(up.at / found.scale)
         trend = estimate(up.draws @ slope, up.sigma_deg.n_independent, up.sigma_deg.method)
@@ -461,19 +476,12 @@ def claims_of_order(found: Order, steps: Steps, profile: Profile, run: str) -> l
     if len(ends) > 1:
         rows.append(scorecard.row(8, [_slope_of_ends(ends, profile)], estimator="steps",
                                   run="step_up"))  # fmt: skip
-    if up is not None and down is not None:
-        shared = (up.at >= down.at.min()) & (up.at <= down.at.max())
-        if shared.any():
-            there = np.array([np.interp(up.at[shared], down.at, d) for d in down.draws])
-            gap = estimate(
-                (there - up.draws[:, shared]).mean(axis=1),
-                up.sigma_deg.n_independent,
-                up.sigma_deg.method,
-            )
-            part = scorecard.judge(
-                "σθ reverse − forward, mean over E > 0", gap, (-np.inf, 0.0), profile, unit="°"
-            )
-            rows.append(scorecard.row(9, [part], run=run))
+    gap = mean_gap(found, 1)
+    if gap is not NOTHING:
+        part = scorecard.judge(
+            "σθ reverse − forward, mean over E > 0", gap, (-np.inf, 0.0), profile, unit="°"
+        )
+        rows.append(scorecard.row(9, [part], run=run))
     forward, reverse = (steps.fits.get(d, {}) for d in ("forward", "reverse"))
     parts = []
     for E_step in sorted(set(forward) & set(reverse)):

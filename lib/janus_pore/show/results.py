@@ -26,10 +26,10 @@ from ..build.system import (
 from ..drive.ensemble import RunRecord, end_frame, thermodynamics
 from ..drive.gromacs import said
 from ..drive.segments import read_manifest
-from ..errors import MissingInputError
+from ..errors import MeasureError, MissingInputError
 from ..measure import current, series
 from ..measure.statistics import FEWEST_UNITS, Estimate
-from ..spec import Profile, Sine, load_profile
+from ..spec import SWEEP, Profile, Sine, load_profile
 from . import view
 from .figures import Curve, FloatArray
 
@@ -190,6 +190,42 @@ def both_polarities(
             turned = [[v[:: int(p)] for v in curve] for p, curve in parts]
             out[direction] = Curve(*(np.concatenate(v) for v in zip(*turned, strict=True)))
     return out
+
+
+class Drive(NamedTuple):
+    """A sine of a profile, before scaling: its protocol and the label of its waveform there."""
+
+    protocol: str
+    label: str
+    waveform: Sine
+
+    @property
+    def name(self) -> str:
+        """What tells it from others, e.g. ``5 GHz, 1.2 V/nm``."""
+        return f"{self.waveform.frequency_GHz:g} GHz, {self.waveform.amplitude_V_per_nm:g} V/nm"
+
+
+def sines(profile: Profile) -> list[Drive]:
+    """Every sine that a profile runs; the first is that of :data:`janus_pore.spec.SWEEP`.
+
+    Raises
+    ------
+    MeasureError
+        If that protocol is no sine.
+    """
+    main = profile.protocol(SWEEP).waveform
+    if not isinstance(main, Sine):
+        raise MeasureError(
+            f"protocol {SWEEP!r} of profile {profile.name!r} is a {main.kind}, and loops are made "
+            "of sines; give it a sine"
+        )
+    names = [SWEEP, *(name for name in profile.protocols if name != SWEEP)]
+    return [
+        Drive(name, label, waveform)
+        for name in names
+        for label, waveform in profile.protocol(name).waveforms().items()
+        if isinstance(waveform, Sine)
+    ]
 
 
 def basis_of(data: xr.Dataset, waveform: Sine, system: str) -> str:
