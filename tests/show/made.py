@@ -15,12 +15,12 @@ SINE = spec.Sine(amplitude_V_per_nm=1.2, frequency_GHz=1000 / PERIOD_PS, cycles=
 COORDINATES = {"estimator": ["box", "pore", "crossings"], "species": ["K", "Cl"]}
 
 
-def driven(current_nA, sigma_deg, *, seed=0, scale=1.0):
+def driven(current_nA, sigma_deg, *, seed=0, scale=1.0, period_ps=PERIOD_PS):
     """A sine's series: current (nA) and spread (degrees) as functions of E and |E|'s slope."""
     rng = np.random.default_rng(seed)
-    t = np.arange(0.0, PERIOD_PS + 0.1, 0.5)
-    E = 1.2 * np.sin(2 * np.pi * t / PERIOD_PS)
-    slope = np.sign(np.cos(2 * np.pi * t / PERIOD_PS) * E)
+    t = np.arange(0.0, period_ps + 0.1, 0.5)
+    E = 1.2 * np.sin(2 * np.pi * t / period_ps)
+    slope = np.sign(np.cos(2 * np.pi * t / period_ps) * E)
     I = current_nA(E, slope)[:, None] * [0.4, 0.6]  # noqa: E741
     between = 0.5 * (I + np.roll(I, 1, axis=0))  # the current that led to each frame
     steps = between / NANOAMPERE_PER_E_PER_PS * 0.5 + rng.normal(

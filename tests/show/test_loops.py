@@ -206,13 +206,69 @@ def test_shares_of_a_conductor_and_a_capacitor_are_known():
     assert alone.value == pytest.approx(16 / 25, abs=0.02)
     # 4 nA per V/nm ahead by a quarter: C = 4 / (ω 8 nm), in e/V.
     omega = 2 * np.pi / PERIOD_PS
-    expected = 4.0 / (omega * 8.0 * NANOAMPERE_PER_E_PER_PS)
-    for one in (pore, control):
-        kept = one.loops["pore"]["total"]
-        C = loops.capacitance(one) if one is pore else None
-        if C is not None:
-            assert C.low < expected < C.high or C.value == pytest.approx(expected, rel=0.03)
-        assert kept.response.shape == (REPLICAS,)
+    assert loops.capacitance(pore).value == pytest.approx(
+        4.0 / (omega * 8.0 * NANOAMPERE_PER_E_PER_PS), rel=0.03
+    )
+
+
+def behind_a_resistor(tau_ps, period_ps, per_volt=0.5):
+    """Current of a capacitor (e/V) that charges with a time constant, in the steady state."""
+    omega = 2 * np.pi / period_ps
+    Y = 1j * omega * per_volt * 8.0 * NANOAMPERE_PER_E_PER_PS / (1 + 1j * omega * tau_ps)
+
+    def current(E, slope):
+        ahead = np.gradient(E) * (len(E) - 1) / (2 * np.pi)
+        return Y.real * E + Y.imag * ahead + 0.0 * slope
+
+    return current
+
+
+def test_one_time_constant_of_charging_shows_at_every_frequency(monkeypatch):
+    fast, slow = (
+        spec.Sine(amplitude_V_per_nm=1.2, frequency_GHz=1000 / ps, cycles=1) for ps in (200, 1000)
+    )
+    protocols = {
+        "sine": spec.Protocol(waveform=fast, replicas=REPLICAS),
+        "sine_slow": spec.Protocol(waveform=slow, replicas=REPLICAS),
+        "steady": spec.Protocol(waveform=spec.Constant(field_V_per_nm=0.2, duration_ps=10.0)),
+    }
+    profile = PROFILE.model_copy(update={"protocols": protocols, "control": ("sine",)})
+    assert [d.name for d in results.sines(profile)] == ["5 GHz, 1.2 V/nm", "1 GHz, 1.2 V/nm"]
+    ran = {}
+    for name, period_ps, tau_ps in (("sine", 200.0, 30.0), ("sine_slow", 1000.0, 30.0)):
+        one = driven(behind_a_resistor(tau_ps, period_ps), falling, period_ps=period_ps)
+        silence = driven(silent, falling, period_ps=period_ps)["charge"] * 0.0
+        one["charge"] = xr.concat(
+            [one["charge"].isel(estimator=[0]), silence.isel(estimator=[1, 2])], "estimator"
+        ).transpose("replica", "estimator", "species", "time")
+        ran[name] = {"sine": one}
+    ran["sine_slow"]["sine"]["charge"][:, 2, 0, -1] += 1.0  # a K+ passes in each replica
+    monkeypatch.setattr(
+        loops, "opened", lambda of, protocol: results.Opened(ran[protocol], "")
+        if protocol in of.protocols else results.Opened({}, results.NOT_IN_PROFILE),
+    )  # fmt: skip
+    one, control = loops.driven_if_run(profile), loops.driven_if_run(profile.without_pore())
+    found = loops.by_frequency(one, control)
+    assert [pore.sine for pore, _ in found] == [slow, fast]
+    for pore, _ in found:
+        omega = 2 * np.pi * pore.sine.frequency_GHz / 1000
+        assert loops.charging_time(pore).value == pytest.approx(30.0, rel=0.1)
+        assert loops.capacitance(pore).value == pytest.approx(
+            0.5 / (1 + (30.0 * omega) ** 2), rel=0.05
+        )
+    rows = loops.rows_by_frequency(found)
+    assert {len(row) for row in rows} == {len(loops.FREQUENCIES)}
+    assert [row[:2] for row in rows[::2]] == [(d, "with the pore") for d in (
+        "1 GHz, 1.2 V/nm", "5 GHz, 1.2 V/nm")]  # fmt: skip
+    assert rows[0][-1] == f"{REPLICAS} K⁺ and 0 Cl⁻"
+    assert rows[1][2] == results.NOT_IN_PROFILE
+    assert rows[2][-1] == rows[3][-1] == "no ion"
+    assert float(rows[2][2].split()[0]) > 0
+    # the ellipse of a capacitor: ∮ I dE over half a cycle is π/2 Im(Y) E²
+    Y = behind_a_resistor(30.0, 200.0)(np.cos(np.linspace(0, 2 * np.pi, 4001)), 0.0)
+    assert float(rows[2][2].split()[0]) == pytest.approx(
+        np.pi / 2 * 1.44 * np.interp(0.25, np.linspace(0, 1, 4001), -Y), rel=0.1
+    )
 
 
 def capacitor_of(size):

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from made import DEMO, SINE, in_reference_box, relaxing
+from made import DEMO, SINE, driven, falling, in_reference_box, ohmic, relaxing
 
 from janus_pore import spec
-from janus_pore.show import figures, memory, ordering
-from janus_pore.show.results import Opened
+from janus_pore.show import figures, memory, ordering, scorecard
+from janus_pore.show.results import NOTHING, Opened
 
 
 def test_the_ends_of_steps_are_told_by_system(monkeypatch):
@@ -86,9 +86,20 @@ def test_steps_foretell_the_loop_of_a_sine():
     assert found.gap.value[k] == pytest.approx(-3.0 * 60 * change, rel=0.25)
     assert found.gap.low[k] < found.gap.value[k] < found.gap.high[k] < 0
     assert found.largest.value == found.gap.value[abs(found.gap.value).argmax()]
+    assert found.mean.value == pytest.approx(found.gap.value.mean())
+    assert found.largest.value < found.mean.value < 0
     (row,) = memory.rows_of_memory({"slow": found})
     assert len(row) == len(memory.MEMORY)
     assert row[:2] == ("slow", "0.0038")
+    assert row[-2:] == ("not run", "not run")
+    measured = ordering.order(driven(ohmic, falling), SINE, profile, width="direct")
+    gaps = [ordering.mean_gap(measured, sign) for sign in (1, -1)]
+    for gap in gaps:  # spreads are narrower by 10 on the way back
+        assert gap.low < gap.value < gap.high < 0
+        assert gap.value == pytest.approx(-10, abs=1)
+    (row,) = memory.rows_of_memory({"slow": found}, {"slow": gaps})
+    assert row[-2:] == tuple(scorecard.describe(gap).replace("-", "−") for gap in gaps)
+    assert ordering.mean_gap(ordering.Order({}, 1.0), 1) is NOTHING
     slower = memory.expected(up, down, steps, profile, sine, relaxing_ps=8.0)
     assert slower is not None
     assert slower.gap.value[k] == pytest.approx(-9.0 * 60 * change, rel=0.25)
