@@ -184,6 +184,41 @@ def test_an_item_is_made_again_from_its_manifest(
     assert sum(same) <= 2, rows
 
 
+@pytest.mark.gromacs
+def test_windows_are_made_again_from_their_manifest(item: tuple[Profile, Path]) -> None:
+    _, path = item
+    found = shipped.repeat(path.with_name("windows.json"), seed=2)
+    assert [a.label for a in found] == [
+        f"{ion}, 0 V/nm, x = {x} nm" for ion in ("Cl", "K") for x in ("0", "0.1")
+    ]
+    assert all(a.shipped != a.again for a in found)
+    assert all(np.isfinite(a.deviations) for a in found)
+
+
+def test_windows_agree_in_standard_errors_of_their_blocks() -> None:
+    rng = np.random.default_rng(2)
+    asked = HELD.model_copy(update={"equilibrate_ps": 1.0, "blocks": 10})
+    times = 0.1 * np.arange(1010)
+
+    def forces(shift: float) -> xr.Dataset:
+        total = rng.normal(shift, 1.0, (4, len(times)))
+        total[:, times < 0.95] = 1e6  # equilibration does not count
+        return xr.Dataset(
+            {"total": (("window", "time"), total)},
+            coords={
+                "ion": ("window", ["Cl", "Cl", "K", "K"]), "x_nm": ("window", [0.0, 0.1] * 2),
+                "field_V_per_nm": ("window", [0.0] * 4), "time": times,
+            },
+        )  # fmt: skip
+
+    found = shipped.compare_windows(forces(0.0), forces(1.0), asked)
+    assert len(found) == 4
+    for a in found:
+        assert a.shipped[1] == pytest.approx(1 / np.sqrt(1000), rel=0.6)
+        assert a.again[0] - a.shipped[0] == pytest.approx(1.0, abs=0.2)
+        assert a.deviations > 8
+
+
 def test_the_source_alone_finds_what_ships() -> None:
     """Only the profile ``campaign`` ships results, so that is what is meant."""
     chosen = load_profile("demo", {"source": "campaign", "system.pore": "none"})

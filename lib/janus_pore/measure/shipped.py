@@ -7,8 +7,8 @@ again:
 
 ``python -m janus_pore.measure.shipped ship PROFILE [PROTOCOL ...]`` puts finished runs there,
 with ``windows`` for a protocol the windows, and with ``--variant`` those of a further system;
-``python -m janus_pore.measure.shipped repeat FILE.json`` makes a protocol's item anew with other
-random numbers and compares the two.
+``python -m janus_pore.measure.shipped repeat FILE.json`` makes an item anew with other random
+numbers and compares the two.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..drive import ensemble, windows
 from ..drive.gromacs import said
 from ..drive.segments import sha256
 from ..errors import JanusPoreError, MeasureError, SpecError
-from ..spec import Profile, Step, load_profile, replica_seed, validated
+from ..spec import Profile, Step, Windows, load_profile, replica_seed, validated
 from . import series
 
 SUMS = "SHA256SUMS"
@@ -177,7 +177,7 @@ class Agreement(NamedTuple):
         return abs(self.shipped[0] - self.again[0]) / error if error else math.inf
 
 
-def repeat(manifest: Path, *, replicas: int, seed: int) -> list[Agreement]:
+def repeat(manifest: Path, *, replicas: int | None = None, seed: int) -> list[Agreement]:
     """Make a shipped item again from its manifest, with other random numbers.
 
     Parameters
@@ -185,7 +185,8 @@ def repeat(manifest: Path, *, replicas: int, seed: int) -> list[Agreement]:
     manifest
         The item's ``.json``.
     replicas
-        How many to run; at least 3, so that their scatter can be told.
+        How many to run: of a protocol at least 3, so that their scatter can be told, and 3 by
+        default; of windows, whose blocks of time tell it, as many as the item has.
     seed
         Of the new system, another one than the item's.
 
@@ -193,27 +194,32 @@ def repeat(manifest: Path, *, replicas: int, seed: int) -> list[Agreement]:
     -------
     list of Agreement
         For each waveform the mean number of pore waters, their mean dipole along x and the
-        charge transferred over the whole box.
+        charge transferred over the whole box; for each window the mean force on the ion.
     """
-    if replicas < 3:
-        raise MeasureError(f"replicas = {replicas}: at least 3 are needed to tell their scatter")
     one = series.shipped_manifest(manifest)
+    name = one["protocol"]
+    held = name == series.WINDOWS
+    if not held and (replicas := 3 if replicas is None else replicas) < 3:
+        raise MeasureError(f"replicas = {replicas}: at least 3 are needed to tell their scatter")
     profile = validated(Profile, one["profile"], str(manifest))
     if seed == profile.system.seed:
         raise MeasureError(f"seed = {seed} is the item's own; choose another")
-    name = one["protocol"]
-    fewer = profile.protocol(name).model_copy(update={"replicas": replicas})
     other = profile.model_copy(
-        update={
-            "system": profile.system.model_copy(update={"seed": seed}),
-            "protocols": {name: fewer},
-        }
+        update={"system": profile.system.model_copy(update={"seed": seed}), "protocols": {}}
     )
+    old = series.read_protocol(manifest.with_suffix(".nc"))
+    if held:
+        asked = windows.asked_for(profile)
+        again = asked.model_copy(update={"replicas": replicas or asked.replicas})
+        other = other.model_copy(update={"windows": again})
+        build_system(other.system)
+        windows.run_windows(other)
+        return compare_windows(old[series.WINDOWS], series.open_windows(other), asked)
+    fewer = profile.protocol(name).model_copy(update={"replicas": replicas})
+    other = other.model_copy(update={"protocols": {name: fewer}})
     build_system(other.system)
     ensemble.run_protocol(other, name)
-    new = series.open_protocol(other, name)
-    old = series.read_protocol(manifest.with_suffix(".nc"))
-    return compare(old, new)
+    return compare(old, series.open_protocol(other, name))
 
 
 def compare(old: Mapping[str, xr.Dataset], new: Mapping[str, xr.Dataset]) -> list[Agreement]:
@@ -223,6 +229,22 @@ def compare(old: Mapping[str, xr.Dataset], new: Mapping[str, xr.Dataset]) -> lis
         for quantity, per_replica in _QUANTITIES.items():
             a, b = (per_replica(data[label]).values for data in (old, new))
             out.append(Agreement(label, quantity, _mean(a), _mean(b)))
+    return out
+
+
+def compare_windows(old: xr.Dataset, new: xr.Dataset, asked: Windows) -> list[Agreement]:
+    """Mean force in every window of two sets, errors from blocks of all replicas."""
+    out = []
+    for ion, field, x in asked.places:
+        means = []
+        for data in (old, new):
+            there = (data["ion"] == ion) & (data["field_V_per_nm"] == field) & (data["x_nm"] == x)
+            late = data["time"] > asked.equilibrate_ps - 1e-6
+            force = data["total"].values[there.values][:, late.values]
+            blocks = np.array_split(force, asked.blocks, axis=1)
+            means.append(_mean(np.concatenate([block.mean(axis=1) for block in blocks])))
+        label = f"{ion}, {field:g} V/nm, x = {x:g} nm"
+        out.append(Agreement(label, "mean force (kJ/mol/nm)", *means))
     return out
 
 
@@ -261,7 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     again = commands.add_parser("repeat", help="make an item anew and compare")
     again.add_argument("manifest", type=Path)
-    again.add_argument("--replicas", type=int, default=3)
+    again.add_argument("--replicas", type=int)
     again.add_argument("--seed", type=int, default=2)
     options = parser.parse_args(arguments)
     try:
