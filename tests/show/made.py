@@ -65,15 +65,15 @@ def in_reference_box(profile):
     )
 
 
-def relaxing(protocol, tau_ps, start, end, replicas=40):
+def relaxing(protocol, tau_ps, start, end, replicas=40, profile=DEMO, turn=0.0):
     rng = np.random.default_rng(3)
     out = {}
-    for label, step in DEMO.protocol(protocol).waveforms().items():
+    for label, step in profile.protocol(protocol).waveforms().items():
         t = np.arange(0.0, step.from_ps + 10.05, 0.1)
         since = np.clip(t - step.from_ps, 0, None)
         width = end + (start - end) * np.exp(-since / tau_ps)
         width[t < step.from_ps] = 140.0  # before the step: must not be used
-        theta = rng.normal(size=(replicas, len(t), MOLECULES)) * width[None, :, None]
+        theta = turn + rng.normal(size=(replicas, len(t), MOLECULES)) * width[None, :, None]
         out[label] = xr.Dataset(
             {"theta": (("replica", "time", "slot"), (theta + 180) % 360 - 180)},
             coords={"time": t},

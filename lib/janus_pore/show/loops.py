@@ -86,7 +86,7 @@ class Driven(NamedTuple):
 
     ``loops`` is empty where the system was not run, and ``why`` then says so. ``crossings``
     counts passages of the membrane's middle plane, either way, by species. ``drive`` is the
-    profile's own sine where none is given.
+    profile's own sine where none is given; ``crossings_by_sign`` tells the field's signs apart.
     """
 
     profile: Profile
@@ -96,6 +96,7 @@ class Driven(NamedTuple):
     crossings: Mapping[str, int] = {}
     why: str = ""
     drive: Drive | None = None
+    crossings_by_sign: Mapping[str, Mapping[str, int]] = {}
 
     @property
     def sine(self) -> Sine:
@@ -231,6 +232,7 @@ def _driven(profile: Profile, drive: Drive, data: xr.Dataset, window_ps: float |
         len(loops["box"]["total"].current_nA),
         _passages(data),
         drive=drive,
+        crossings_by_sign={sign: _passages(data, polarity) for polarity, _, sign in POLARITIES},
     )
 
 
@@ -425,7 +427,7 @@ def by_frequency(
 FREQUENCIES = (
     "drive", "system", "area, E > 0 (nA·V/nm)", "area, E < 0 (nA·V/nm)",
     "through the pore's slab", "charge taken up (e/V)", "time constant of charging (ps)",
-    "passages",
+    "passages, E > 0", "passages, E < 0",
 )  # fmt: skip
 """Columns of :func:`rows_by_frequency`; areas and share are of the whole box's current."""
 
@@ -449,7 +451,7 @@ def rows_by_frequency(found: Sequence[tuple[Driven, Driven]]) -> list[tuple[str,
                     _percent(current.share(slab.response, box.response)),
                     scorecard.describe(capacitance(one)),
                     scorecard.describe(charging_time(one)),
-                    _crossed(one.crossings),
+                    *(_crossed(one.crossings_by_sign[sign]) for _, _, sign in POLARITIES),
                 )
             )
     return rows
@@ -491,11 +493,17 @@ def _percent(share: Estimate) -> str:
     return (f"{value} % [{low}, {high}]" if share.enough else f"{value} %").replace("-", "−")
 
 
-def _passages(data: xr.Dataset) -> dict[str, int]:
-    """How often ions of each species went through the middle plane, all replicas together."""
+def _passages(data: xr.Dataset, polarity: current.Polarity | None = None) -> dict[str, int]:
+    """How often ions of each species went through the middle plane, all replicas together.
+
+    At any field, or while it had one sign.
+    """
     moved = data["charge"].sel(estimator="crossings").transpose("species", "replica", "time")
-    counts = np.abs(np.diff(moved.values)).sum(axis=(1, 2))
-    return {str(s): round(float(n)) for s, n in zip(moved["species"].values, counts, strict=True)}
+    counts = np.abs(np.diff(moved.values))
+    if polarity is not None:
+        counts = counts * (np.sign(data["field"].values[:, 1:]) == polarity)
+    each = counts.sum(axis=(1, 2))
+    return {str(s): round(float(n)) for s, n in zip(moved["species"].values, each, strict=True)}
 
 
 def _crossed(passages: Mapping[str, int]) -> str:

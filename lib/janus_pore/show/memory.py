@@ -13,12 +13,15 @@ import numpy as np
 import xarray as xr
 
 from ..measure import water
-from ..measure.statistics import Estimate
+from ..measure.statistics import Estimate, estimate
 from ..spec import Profile, Sine, Step
-from . import scorecard
+from . import ordering, scorecard
 from .figures import DIRECTIONS, STEP_NAME, Curve, FloatArray
 from .ordering import END, Steps, times_of
-from .results import choices, opened
+from .results import NOTHING, choices, opened
+
+STEPS = {"forward": ("step_up", "step_up_negative"), "reverse": ("step_down",)}
+"""Protocols of the steps by what the water does after them."""
 
 
 class Ended(NamedTuple):
@@ -42,7 +45,8 @@ def where_steps_end(profile: Profile) -> tuple[dict[str, Ended], dict[str, str]]
     """
     out, why = {}, {}
     for name, one in choices(profile).items():
-        found = {p: opened(one, p) for p in ("step_up", "step_down") if p in one.protocols}
+        asked = [p for steps in STEPS.values() for p in steps if p in one.protocols]
+        found = {p: opened(one, p) for p in asked}
         if not found:  # an alternative that is compared by other means
             continue
         data = {p: by_label.data for p, by_label in found.items() if by_label.data}
@@ -53,12 +57,13 @@ def where_steps_end(profile: Profile) -> tuple[dict[str, Ended], dict[str, str]]
         counts = np.concatenate(
             [d["pore_water_count"].values.ravel() for by_E in ends.values() for d in by_E.values()]
         )
+        spread = {}
+        for direction, steps in STEPS.items():
+            fields = {E: [d] for p in steps for E, d in ends.get(p, {}).items()}
+            if fields:
+                spread[direction] = _spread(dict(sorted(fields.items())))
         out[name] = Ended(
-            {
-                direction: _spread({E: [d] for E, d in ends[protocol].items()})
-                for direction, protocol in (("forward", "step_up"), ("reverse", "step_down"))
-                if protocol in ends
-            },
+            spread,
             (float(counts.mean()), float(counts.std())),
             {p: next(iter(d.values())).sizes["replica"] for p, d in data.items()},
         )
@@ -82,20 +87,22 @@ def _ends(
 
 def _spread(ends: Mapping[float, Sequence[xr.Dataset]]) -> Curve:
     """σθ against field, all frames and replicas of a field pooled."""
-    curves = []
-    for E, each in ends.items():
-        angles = [data["theta"].transpose("replica", "time", "slot").values for data in each]
-        whole = np.max([a.shape[1:] for a in angles], axis=0)
-        theta = np.concatenate(
-            [
-                np.pad(a, [(0, 0), *((0, n - m) for n, m in zip(whole, a.shape[1:], strict=True))],
-                       constant_values=np.nan)
-                for a in angles
-            ]
-        )  # fmt: skip
-        width = water.sigma_in_groups(theta, np.zeros(theta.shape[1], dtype=int), np.zeros(1))
-        curves.append(Curve.of([E], width.sigma_deg))
+    curves = [Curve.of([E], _width(each).sigma_deg) for E, each in ends.items()]
     return Curve(*(np.concatenate(values) for values in zip(*curves, strict=True)))
+
+
+def _width(each: Sequence[xr.Dataset]) -> water.WidthCurve:
+    """σθ of all frames and replicas, in one bin."""
+    angles = [data["theta"].transpose("replica", "time", "slot").values for data in each]
+    whole = np.max([a.shape[1:] for a in angles], axis=0)
+    theta = np.concatenate(
+        [
+            np.pad(a, [(0, 0), *((0, n - m) for n, m in zip(whole, a.shape[1:], strict=True))],
+                   constant_values=np.nan)
+            for a in angles
+        ]
+    )  # fmt: skip
+    return water.sigma_in_groups(theta, np.zeros(theta.shape[1], dtype=int), np.zeros(1))
 
 
 def rows_of_ends(found: Mapping[str, Ended]) -> list[tuple[str, ...]]:
@@ -111,6 +118,75 @@ def rows_of_ends(found: Mapping[str, Ended]) -> list[tuple[str, ...]]:
         for name, one in found.items()
         for direction, curve in one.spread.items()
         for E, value, low, high in zip(*curve, strict=True)
+    ]
+
+
+class Reversed(NamedTuple):
+    """Water after a step to a negative field: its spread, the positive field at which it is as
+    narrow (V/nm, zero if it never is so wide), and the time constants of ordering (ps) at this
+    field and at the positive one of the same size."""
+
+    spread_deg: Estimate
+    equal_V_per_nm: Estimate
+    tau_ps: Estimate
+    tau_positive_ps: Estimate
+
+
+def polarities(profile: Profile) -> tuple[dict[float, Reversed], str]:
+    """How water orders at -E, beside +E.
+
+    Returns
+    -------
+    dict of float to Reversed
+        By field, from the smallest; empty where steps were not run both ways.
+    str
+        Why it is empty.
+    """
+    up, negative, down = (opened(profile, p) for p in ("step_up", "step_up_negative", "step_down"))
+    if not up.data or not negative.data:
+        return {}, up.why or negative.why
+    positive = _ends(up.data, profile, "step_up")
+    if down.data and 0.0 in (rest := _ends(down.data, profile, "step_down")):
+        positive = {0.0: rest[0.0], **positive}
+    E = np.array(list(positive))
+    # Falling, or what is as narrow as another field would not be one field.
+    widths = np.minimum.accumulate(
+        np.concatenate([_width([d]).draws for d in positive.values()], axis=1), axis=1
+    )
+    taus, theirs = (
+        ordering.relaxations(found.data, {}, profile, rising=name).fits["forward"]
+        for found, name in ((negative, "step_up_negative"), (up, "step_up"))
+    )
+    out = {}
+    for field, data in sorted(_ends(negative.data, profile, "step_up_negative").items())[::-1]:
+        width = _width([data])
+        units = width.sigma_deg.n_independent
+        equal = [np.interp(-w, -row, E) for w, row in zip(width.draws[:, 0], widths, strict=True)]
+        out[field] = Reversed(
+            width.sigma_deg.at(0),
+            estimate(np.array(equal), units, width.sigma_deg.method),
+            *(
+                fits[at].tau if at in fits and fits[at].identifiable else NOTHING
+                for fits, at in ((taus, field), (theirs, -field))
+            ),
+        )
+    return out, ""
+
+
+POLARITIES = (
+    "to E (V/nm)", "σθ (°)", "as narrow as at (V/nm)", "τ (ps)", "τ at +E (ps)",
+)  # fmt: skip
+"""Columns of :func:`rows_of_polarities`."""
+
+
+def rows_of_polarities(found: Mapping[float, Reversed]) -> list[tuple[str, ...]]:
+    """Lines of a table, one for each negative field; the columns are :data:`POLARITIES`."""
+    return [
+        (
+            f"{E:g}".replace("-", "−"),
+            *("not fixed" if v is NOTHING else scorecard.describe(v) for v in one),
+        )
+        for E, one in found.items()
     ]
 
 
@@ -210,25 +286,26 @@ def _limits(draws: FloatArray) -> FloatArray:
 
 MEMORY = (
     "sine", "fastest change of the field (V/nm per ps)", "largest (°)", "at E (V/nm)",
-    "mean over E (°)", "measured, E > 0 (°)", "measured, E < 0 (°)",
+    "mean over E > 0 (°)", "measured (°)",
 )  # fmt: skip
 """Columns of :func:`rows_of_memory`: σθ of the reverse sweep less that of the forward one."""
 
 
 def rows_of_memory(
-    found: Mapping[str, Expected], measured: Mapping[str, Sequence[Estimate]] | None = None
+    found: Mapping[str, Expected], measured: Mapping[str, Estimate] | None = None
 ) -> list[tuple[str, ...]]:
     """Lines of a table, one for each name; the columns are :data:`MEMORY`.
 
-    ``measured`` holds the mean over positive and over negative fields of sines that were run.
+    ``measured`` holds the mean over positive fields of the sines that were run.
     """
     out = []
     for name, one in found.items():
         sine = one.sine
         fastest = 2 * np.pi * sine.frequency_GHz / 1000 * sine.amplitude_V_per_nm
         largest, mean = (f"{v.value:.1f} [{v.low:.1f}, {v.high:.1f}]" for v in one[-2:])
-        seen = [scorecard.describe(v) for v in (measured or {}).get(name, ())] or ["not run"] * 2
+        mean_of_run = (measured or {}).get(name)
+        seen = scorecard.describe(mean_of_run) if mean_of_run else "not run"
         at = f"{one.gap.x[np.abs(one.gap.value).argmax()]:.2g}"
-        cells = (name, f"{fastest:.2g}", largest, at, mean, *seen)
+        cells = (name, f"{fastest:.2g}", largest, at, mean, seen)
         out.append(tuple(cell.replace("-", "−") for cell in cells))
     return out

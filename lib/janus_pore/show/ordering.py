@@ -179,9 +179,13 @@ def steps_of(profile: Profile) -> tuple[dict[str, xr.Dataset], dict[str, xr.Data
 
 
 def relaxations(
-    up: Mapping[str, xr.Dataset], down: Mapping[str, xr.Dataset], profile: Profile
+    up: Mapping[str, xr.Dataset],
+    down: Mapping[str, xr.Dataset],
+    profile: Profile,
+    *,
+    rising: str = "step_up",
 ) -> Steps:
-    """σθ(t) after each step of the protocols ``step_up`` and ``step_down``, with its fit.
+    """σθ(t) after each step of the protocols ``rising`` and ``step_down``, with its fit.
 
     Angles are pooled over replicas at each time and over times so that a relaxation has
     at least :data:`LEAST_POINTS_OF_A_RELAXATION` points, if it has as many frames; the
@@ -189,7 +193,7 @@ def relaxations(
     """
     out = Steps({}, {})
     for direction, protocol, kind, found in (
-        ("forward", "step_up", "decay", up),
+        ("forward", rising, "decay", up),
         ("reverse", "step_down", "growth", down),
     ):
         waveforms = profile.protocol(protocol).waveforms()
