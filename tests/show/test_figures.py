@@ -596,6 +596,11 @@ def test_shipped_loops_stand_pale_behind_the_live_ones_and_are_named():
     assert names == ["forward, |E| rising", "pale: shipped (campaign): 3 replicas"]
     series = {p.series for p in figures.data_of(figure)}
     assert "reverse, |E| falling, shipped" in series
+    figure = figures.loops(
+        [{"whole box": live}], length_x_nm=8.0, behind={"whole box": theirs},
+        behind_name="without a pore",
+    )  # fmt: skip
+    assert "forward, |E| rising, without a pore" in {p.series for p in figures.data_of(figure)}
 
 
 def test_shipped_pairs_stand_pale_behind_the_live_ones_and_are_in_range():

@@ -40,9 +40,12 @@ from .drawing import (
 )
 
 
-def _sweeps(ax: Axes, curves: Mapping[str, Curve], behind: Mapping[str, Curve]) -> None:
+def _sweeps(
+    ax: Axes, curves: Mapping[str, Curve], behind: Mapping[str, Curve], behind_name: str = ""
+) -> None:
     """Both sweeps with arrows, and pale ones behind; the two polarities are not joined, as
     they are not in time."""
+    theirs = behind_name.partition(" (")[0]
     zero_line(ax)
     ax.axvline(0, color="#BBBBBB", lw=0.6, zorder=0)
     for found, pale in ((behind, True), (curves, False)):
@@ -55,7 +58,7 @@ def _sweeps(ax: Axes, curves: Mapping[str, Curve], behind: Mapping[str, Curve]) 
             name = DIRECTION_NAME[direction]
             if pale:
                 draw_line(
-                    ax, apart, label=f"_{name}, shipped", **look | {"marker": "", "alpha": PALE}
+                    ax, apart, label=f"_{name}, {theirs}", **look | {"marker": "", "alpha": PALE}
                 )
                 continue
             every = max(1, whole.x.size // 16)
@@ -98,7 +101,8 @@ def loops(
     published_V_per_nm
         Thresholds stated in the paper, marked.
     behind, behind_name
-        Title of a panel to the curves that ship, drawn pale, and what they rest on.
+        Title of a panel to curves to compare with, drawn pale, and what they are, such as
+        results that ship.
     note
         What the figure rests on.
     """
@@ -112,7 +116,7 @@ def loops(
     for k, (line, row) in enumerate(zip(axes, found, strict=True)):
         for ax, (title, curves) in zip(line, row.items(), strict=False):
             ax.set_title(title)
-            _sweeps(ax, curves, (behind or {}).get(title, {}))
+            _sweeps(ax, curves, (behind or {}).get(title, {}), behind_name)
             _published(ax, published_V_per_nm)
             if k == 0:
                 voltage_axis(ax, length_x_nm)
