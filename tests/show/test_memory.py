@@ -98,8 +98,14 @@ def test_the_positive_field_of_equal_order_is_found(monkeypatch):
     own = next(iter(ended.values()))
     assert list(own.spread["forward"].x) == [-0.8, -0.4, 0.4, 0.8]
     assert own.spread["forward"].value == pytest.approx([40, 60, 40, 20], rel=0.03)
+    rest = ran["step_down"]["to_V_per_nm=0"]
+    rest["dipole_x"] = rest["pore_water_count"] * 0.4
+    rest["dipole_x"][:, : rest.sizes["time"] // 2] = 99.0  # still on its way
+    assert memory.resting_dipole(profile).value == pytest.approx(0.4)
     del ran["step_up_negative"]
     assert memory.polarities(profile) == ({}, "not run yet")
+    del ran["step_down"]
+    assert memory.resting_dipole(profile) is NOTHING
 
 
 def test_steps_foretell_the_loop_of_a_sine():

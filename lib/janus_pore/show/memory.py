@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ..measure import water
-from ..measure.statistics import Estimate, estimate
+from ..measure.statistics import Estimate, draw_sums, estimate
 from ..spec import Profile, Sine, Step
 from . import ordering, scorecard
 from .figures import DIRECTIONS, STEP_NAME, Curve, FloatArray
@@ -171,6 +171,18 @@ def polarities(profile: Profile) -> tuple[dict[float, Reversed], str]:
             ),
         )
     return out, ""
+
+
+def resting_dipole(profile: Profile) -> Estimate:
+    """Dipole along x (D) per molecule of the pore's water without a field, after steps to zero."""
+    found = opened(profile, "step_down").data
+    rest = _ends(found, profile, "step_down").get(0.0) if found else None
+    if rest is None:
+        return NOTHING
+    total, count = (rest[name].transpose("replica", "time").values.sum(axis=1) for name in (
+        "dipole_x", "pore_water_count"))  # fmt: skip
+    drawn, molecules = (draw_sums(v) for v in (total, count))
+    return estimate(drawn / molecules, len(total), f"bootstrap over {len(total)} replicas")
 
 
 POLARITIES = (
