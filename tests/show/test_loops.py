@@ -242,8 +242,9 @@ def test_one_time_constant_of_charging_shows_at_every_frequency(monkeypatch):
             [one["charge"].isel(estimator=[0]), silence.isel(estimator=[1, 2])], "estimator"
         ).transpose("replica", "estimator", "species", "time")
         ran[name] = {"sine": one}
-    # a K+ passes in each replica while E < 0
-    ran["sine_slow"]["sine"]["charge"][:, 2, 0, -2:] += 1.0
+    # while E < 0 a K+ passes in each replica, and another one comes and goes
+    ran["sine_slow"]["sine"]["charge"][:, 2, 0, -2:] -= 1.0
+    ran["sine_slow"]["sine"]["charge"][:, 2, 0, -9:-5] += 1.0
     monkeypatch.setattr(
         loops, "opened", lambda of, protocol: results.Opened(ran[protocol], "")
         if protocol in of.protocols else results.Opened({}, results.NOT_IN_PROFILE),
@@ -264,6 +265,7 @@ def test_one_time_constant_of_charging_shows_at_every_frequency(monkeypatch):
     assert rows[0][-2:] == ("no ion", f"{REPLICAS} K⁺ and 0 Cl⁻")
     assert rows[1][2] == results.NOT_IN_PROFILE
     assert rows[2][-1] == "no ion"
+    assert found[0][0].crossings == {"K": 3 * REPLICAS, "Cl": 0}
     assert float(rows[2][2].split()[0]) > 0
     # the ellipse of a capacitor: ∮ I dE over half a cycle is π/2 Im(Y) E²
     Y = behind_a_resistor(30.0, 200.0)(np.cos(np.linspace(0, 2 * np.pi, 4001)), 0.0)

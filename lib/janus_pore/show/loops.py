@@ -6,7 +6,7 @@ where that was run. Fields are those of the reference box.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -86,7 +86,8 @@ class Driven(NamedTuple):
 
     ``loops`` is empty where the system was not run, and ``why`` then says so. ``crossings``
     counts passages of the membrane's middle plane, either way, by species. ``drive`` is the
-    profile's own sine where none is given; ``crossings_by_sign`` tells the field's signs apart.
+    profile's own sine where none is given; ``along_field`` is the net number of passages along
+    it while it had one sign (``E > 0``, ``E < 0``).
     """
 
     profile: Profile
@@ -96,7 +97,7 @@ class Driven(NamedTuple):
     crossings: Mapping[str, int] = {}
     why: str = ""
     drive: Drive | None = None
-    crossings_by_sign: Mapping[str, Mapping[str, int]] = {}
+    along_field: Mapping[str, Mapping[str, int]] = {}
 
     @property
     def sine(self) -> Sine:
@@ -232,7 +233,7 @@ def _driven(profile: Profile, drive: Drive, data: xr.Dataset, window_ps: float |
         len(loops["box"]["total"].current_nA),
         _passages(data),
         drive=drive,
-        crossings_by_sign={sign: _passages(data, polarity) for polarity, _, sign in POLARITIES},
+        along_field={sign: _along_field(data, polarity) for polarity, _, sign in POLARITIES},
     )
 
 
@@ -427,7 +428,7 @@ def by_frequency(
 FREQUENCIES = (
     "drive", "system", "area, E > 0 (nA·V/nm)", "area, E < 0 (nA·V/nm)",
     "through the pore's slab", "charge taken up (e/V)", "time constant of charging (ps)",
-    "passages, E > 0", "passages, E < 0",
+    "net passages along E > 0", "along E < 0",
 )  # fmt: skip
 """Columns of :func:`rows_by_frequency`; areas and share are of the whole box's current."""
 
@@ -451,7 +452,7 @@ def rows_by_frequency(found: Sequence[tuple[Driven, Driven]]) -> list[tuple[str,
                     _percent(current.share(slab.response, box.response)),
                     scorecard.describe(capacitance(one)),
                     scorecard.describe(charging_time(one)),
-                    *(_crossed(one.crossings_by_sign[sign]) for _, _, sign in POLARITIES),
+                    *(_crossed(one.along_field[sign]) for _, _, sign in POLARITIES),
                 )
             )
     return rows
@@ -493,23 +494,29 @@ def _percent(share: Estimate) -> str:
     return (f"{value} % [{low}, {high}]" if share.enough else f"{value} %").replace("-", "−")
 
 
-def _passages(data: xr.Dataset, polarity: current.Polarity | None = None) -> dict[str, int]:
-    """How often ions of each species went through the middle plane, all replicas together.
+def _passages(data: xr.Dataset) -> dict[str, int]:
+    """How often ions of each species went through the middle plane, all replicas together."""
+    return _counted(data, np.abs)
 
-    At any field, or while it had one sign.
-    """
+
+def _along_field(data: xr.Dataset, polarity: current.Polarity) -> dict[str, int]:
+    """The same, but those against the field taken off, while it had one sign: an ion that
+    wavers in the plane does not count."""
+    E = data["field"].transpose("replica", "time").values[:, 1:]
+    return _counted(data, lambda moved: polarity * moved * (np.sign(E) == polarity))
+
+
+def _counted(data: xr.Dataset, weigh: Callable[[FloatArray], FloatArray]) -> dict[str, int]:
     moved = data["charge"].sel(estimator="crossings").transpose("species", "replica", "time")
-    counts = np.abs(np.diff(moved.values))
-    if polarity is not None:
-        counts = counts * (np.sign(data["field"].values[:, 1:]) == polarity)
-    each = counts.sum(axis=(1, 2))
-    return {str(s): round(float(n)) for s, n in zip(moved["species"].values, each, strict=True)}
+    counts = weigh(np.diff(moved.values)).sum(axis=(1, 2))
+    return {str(s): round(float(n)) for s, n in zip(moved["species"].values, counts, strict=True)}
 
 
 def _crossed(passages: Mapping[str, int]) -> str:
-    if not sum(passages.values()):
+    if not any(passages.values()):
         return "no ion"
-    return " and ".join(f"{n} {SPECIES_NAME[s]}" for s, n in passages.items())
+    text = " and ".join(f"{n} {SPECIES_NAME[s]}" for s, n in passages.items())
+    return text.replace("-", "−")
 
 
 # --- constant fields --------------------------------------------------------------------
