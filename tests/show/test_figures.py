@@ -603,6 +603,22 @@ def test_shipped_loops_stand_pale_behind_the_live_ones_and_are_named():
     assert "forward, |E| rising, without a pore" in {p.series for p in figures.data_of(figure)}
 
 
+def test_bands_of_rare_events_do_not_hide_the_loop():
+    E = np.array([0.5, 1.0])
+    calm = figures.Curve(E, np.array([1.0, 2.0]), np.array([0.5, 1.5]), np.array([1.5, 2.5]))
+    rare = calm._replace(low=np.array([-90.0, 1.5]), high=np.array([1.5, 40.0]))
+    for curve_of, top, said in ((calm, 3.0, False), (rare, 6.0, True)):
+        figure = figures.loops(
+            [{"a": {"forward": calm}, "b": {"forward": curve_of}}], length_x_nm=8.0,
+            share_y="col", note="n = 3",
+        )  # fmt: skip
+        left, right = figure.axes[:2]
+        assert left.get_ylim()[1] < 3
+        assert 2 < right.get_ylim()[1] <= top
+        assert right.get_ylim()[0] >= -6.0
+        assert ("bands are cut" in figure.get_supxlabel()) is said
+
+
 def test_shipped_pairs_stand_pale_behind_the_live_ones_and_are_in_range():
     live, theirs = curve([1, 4], [1.5, 1.1]), curve([1, 32], [0.2, 9.0])
     figure = figures.pulse_pairs(

@@ -110,6 +110,7 @@ def loops(
     found = [row for row in found if row]
     if not found:
         return nothing("not run", note)
+    shown = {title: curves for row in found for title, curves in row.items()}
     columns = max(map(len, found))
     figure = blank(DOUBLE_IN if columns > 1 else SINGLE_IN, 0.6 + 2.3 * len(found))
     axes = figure.subplots(len(found), columns, sharex=True, sharey=share_y, squeeze=False)
@@ -125,9 +126,38 @@ def loops(
         line[0].set_ylabel("current I (nA)")
     for ax in lowest_panels(axes):
         ax.set_xlabel(E_LABEL)
+    cut = False
+    for k, alike in enumerate(axes.T if share_y == "col" else [axes]):
+        titles = [t for row in found for t in (list(row)[k : k + 1] if share_y == "col" else row)]
+        everything = [
+            c for t in titles for by in (shown.get(t, {}), (behind or {}).get(t, {}))
+            for c in by.values()
+        ]  # fmt: skip
+        cut |= _within_sight(np.ravel(alike)[0], everything)
     legend_above(figure, axes[0, 0], behind_name)
-    add_note(figure, note)
+    add_note(figure, f"{note}; bands are cut where a panel ends" if cut else note)
     return figure
+
+
+WIDEST_BAND = 3.0
+"""How far a panel follows the bands, in largest values: rare events have bands that leave
+nothing to be seen of the curves."""
+
+
+def _within_sight(ax: Axes, curves: Sequence[Curve]) -> bool:
+    """Limit an axis whose bands dwarf their curves; whether it had to be."""
+    if not curves:
+        return False
+    values, low, high = (
+        np.concatenate([np.asarray(c[k], float) for c in curves]) for k in (1, 2, 3)
+    )
+    bottom, top = ax.get_ylim()
+    reach = WIDEST_BAND * float(np.nanmax(np.abs(values), initial=0.0))
+    ends = np.concatenate([values, low, high])
+    if not reach or np.nanmax(np.abs(ends)) <= reach:
+        return False
+    ax.set_ylim(max(bottom, -reach), min(top, reach))
+    return True
 
 
 CARRIER_LOOK: dict[str, dict[str, Any]] = {

@@ -223,7 +223,7 @@ def ion_potentials(
                 element, (x_nm, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
                 textcoords="offset points", ha="center", fontsize=7, color=GREY,
             )  # fmt: skip
-        ax.set_xlabel("x of the ion from the metal plane (nm)")
+        ax.set_xlabel("x from the metal plane (nm)")
         if len(energies) > 1:
             ax.set_title(title, loc="left", pad=14)
     axes[0].set_ylabel("potential of mean force (kJ/mol)")
