@@ -186,6 +186,29 @@ def test_the_best_layout_depends_on_the_number_of_replicas() -> None:
     assert gromacs.best_layout([narrow, wide], 100) is narrow
 
 
+def test_the_last_step_is_read_whatever_mdrun_says_after_it(tmp_path: Path) -> None:
+    assert gromacs.current_step(tmp_path) is None
+    steps = "".join(f"\rstep {n}, remaining wall clock time:     2 s" for n in range(0, 5000, 50))
+    parting = """
+
+Received the TERM signal, stopping within 100 steps
+
+NOTE: 5 % of the run time was spent in domain decomposition,
+      36 % of the run time was spent in pair search,
+      you might want to increase nstlist (this has no effect on accuracy)
+
+               Core t (s)   Wall t (s)        (%)
+       Time:        0.004        0.004       98.8
+                 (ns/day)    (hour/ns)
+Performance:       40.576        0.591
+
+GROMACS reminds you: "Computer system analysis is like child-rearing; you can do grievous damage,
+but you cannot ensure success." (Tom DeMarcho)
+"""
+    (tmp_path / "md.out").write_text(f"starting mdrun\n{steps}{parting}", encoding="utf-8")
+    assert gromacs.current_step(tmp_path) == 4950
+
+
 def test_a_failure_shows_the_lines_that_matter_and_the_command(tmp_path: Path) -> None:
     printed = """
 GROMACS: gmx mdrun, version 2024.2

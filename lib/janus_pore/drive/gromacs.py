@@ -497,12 +497,16 @@ def latest_log(cwd: Path) -> Path | None:
     return logs[-1] if logs else None
 
 
+LAST_WORDS_BYTES = 4000
+"""More than mdrun prints after its last step: notes, a table of times, and a quotation."""
+
+
 def current_step(cwd: Path) -> int | None:
     """The last step that a running mdrun has printed (it needs ``-v``)."""
     for printed in (cwd / "md.out", *cwd.glob("mdrun_*/stderr.txt")):
         with contextlib.suppress(OSError), printed.open("rb") as stream:
             stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - 400))
+            stream.seek(max(0, stream.tell() - LAST_WORDS_BYTES))
             if found := re.findall(rb"step (\d+)[, ]", stream.read()):
                 return int(found[-1])
     return None
