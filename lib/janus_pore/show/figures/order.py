@@ -146,7 +146,10 @@ def spread_by_choice(
     figure = blank(DOUBLE_IN, 3.2)
     ax = figure.add_subplot()
     lines = [(name, way, c) for name, by_way in curves.items() for way, c in by_way.items()]
-    for k, (name, direction, curve) in enumerate(lines):
+    for k, (name, direction, whole) in enumerate(lines):
+        curve, between = whole, int(np.searchsorted(whole.x, 0.0))
+        if 0 < between < whole.x.size:  # nothing was seen from one sign to the other
+            curve = Curve(*(np.insert(v, between, np.nan) for v in whole))
         colour, marker = CHOICE_LOOK[list(curves).index(name) % len(CHOICE_LOOK)]
         rising = direction == "forward"
         draw_errorbars(
