@@ -146,18 +146,19 @@ def spread_by_choice(
     figure = blank(DOUBLE_IN, 3.2)
     ax = figure.add_subplot()
     lines = [(name, way, c) for name, by_way in curves.items() for way, c in by_way.items()]
-    for k, (name, direction, whole) in enumerate(lines):
-        curve, between = whole, int(np.searchsorted(whole.x, 0.0))
-        if 0 < between < whole.x.size:  # nothing was seen from one sign to the other
-            curve = Curve(*(np.insert(v, between, np.nan) for v in whole))
+    for k, (name, direction, curve) in enumerate(lines):
         colour, marker = CHOICE_LOOK[list(curves).index(name) % len(CHOICE_LOOK)]
         rising = direction == "forward"
-        draw_errorbars(
-            ax, curve, color=colour, marker=marker, ls="-" if rising else "--",
-            markerfacecolor=colour if rising else "white",
-            label=f"{name}; {STEP_NAME[direction]}",
-            transform=moved_aside(figure, ax, k - (len(lines) - 1) / 2),
-        )  # fmt: skip
+        look = {
+            "color": colour, "marker": marker, "ls": "-" if rising else "--",
+            "markerfacecolor": colour if rising else "white",
+            "transform": moved_aside(figure, ax, k - (len(lines) - 1) / 2),
+        }  # fmt: skip
+        label = f"{name}; {STEP_NAME[direction]}"
+        for side in (curve.x < 0, curve.x >= 0):  # nothing was seen from one sign to the other
+            if side.any():
+                draw_errorbars(ax, Curve(*(v[side] for v in curve)), label=label, **look)
+                label = f"_{label}"
     if lines:
         fields = np.concatenate([curve.x for _, _, curve in lines])
         widths = np.concatenate([v for _, _, c in lines for v in (c.value, c.low, c.high)])
