@@ -204,6 +204,8 @@ def test_shares_of_a_conductor_and_a_capacitor_are_known():
         assert share.value == pytest.approx(9 / 25, abs=0.02)
     assert charging.value + slab.value == pytest.approx(1.0)
     assert alone.value == pytest.approx(16 / 25, abs=0.02)
+    for one in (pore, control):
+        assert one.loops["pore"]["total"].response.shape == (REPLICAS,)
     # 4 nA per V/nm ahead by a quarter: C = 4 / (ω 8 nm), in e/V.
     omega = 2 * np.pi / PERIOD_PS
     assert loops.capacitance(pore).value == pytest.approx(

@@ -81,7 +81,9 @@ def test_the_positive_field_of_equal_order_is_found(monkeypatch):
         memory, "opened",
         lambda of, p: Opened(ran[p], "") if p in ran else Opened({}, "not run yet"),
     )  # fmt: skip
-    found, why = memory.polarities(profile)
+    up, down = ran["step_up"], ran["step_down"]
+    steps = ordering.relaxations(up, down, profile)
+    found, why = memory.polarities(up, down, steps, profile)
     assert (list(found), why) == ([-0.4, -0.8], "")
     weak, strong = found.values()
     assert weak.spread_deg.value == pytest.approx(60, rel=0.03)
@@ -101,11 +103,10 @@ def test_the_positive_field_of_equal_order_is_found(monkeypatch):
     rest = ran["step_down"]["to_V_per_nm=0"]
     rest["dipole_x"] = rest["pore_water_count"] * 0.4
     rest["dipole_x"][:, : rest.sizes["time"] // 2] = 99.0  # still on its way
-    assert memory.resting_dipole(profile).value == pytest.approx(0.4)
+    assert memory.resting_dipole(down, profile).value == pytest.approx(0.4)
+    assert memory.resting_dipole({}, profile) is NOTHING
     del ran["step_up_negative"]
-    assert memory.polarities(profile) == ({}, "not run yet")
-    del ran["step_down"]
-    assert memory.resting_dipole(profile) is NOTHING
+    assert memory.polarities(up, down, steps, profile) == ({}, "not run yet")
 
 
 def test_steps_foretell_the_loop_of_a_sine():

@@ -65,7 +65,8 @@ def ship(profile: Profile, protocol: str) -> Path:
     path = series.shipped_folder(profile) / f"{protocol}.nc"
     path.parent.mkdir(parents=True, exist_ok=True)
     series.write_protocol(data, path)
-    _ship_frame(runs, path.with_suffix(".gro"))
+    if protocol == "step_up":
+        _ship_frame(runs, path.with_suffix(".gro"))
     ways = {(r.label, r.replica): r.path for r in runs}
     ways |= {(w.label, w.replica): (w.path,) for w in held}
     made = [
@@ -98,7 +99,7 @@ def ship(profile: Profile, protocol: str) -> Path:
 
 
 def _ship_frame(records: Sequence[ensemble.RunRecord], gro: Path) -> None:
-    """After steps of the field: the end of replica 0 at the highest one, for a picture."""
+    """The end of replica 0 after the highest step up, for the picture of Fig. 2A."""
     steps = [(r.waveform.to_V_per_nm, r) for r in records if isinstance(r.waveform, Step)]
     if not steps:
         return

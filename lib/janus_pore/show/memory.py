@@ -132,8 +132,13 @@ class Reversed(NamedTuple):
     tau_positive_ps: Estimate
 
 
-def polarities(profile: Profile) -> tuple[dict[float, Reversed], str]:
-    """How water orders at -E, beside +E.
+def polarities(
+    up: Mapping[str, xr.Dataset],
+    down: Mapping[str, xr.Dataset],
+    steps: Steps,
+    profile: Profile,
+) -> tuple[dict[float, Reversed], str]:
+    """How water orders at -E, beside +E, of which the series and fits are given.
 
     Returns
     -------
@@ -142,23 +147,21 @@ def polarities(profile: Profile) -> tuple[dict[float, Reversed], str]:
     str
         Why it is empty.
     """
-    up, negative, down = (opened(profile, p) for p in ("step_up", "step_up_negative", "step_down"))
-    if not up.data or not negative.data:
-        return {}, up.why or negative.why
-    positive = _ends(up.data, profile, "step_up")
-    if down.data and 0.0 in (rest := _ends(down.data, profile, "step_down")):
-        positive = {0.0: rest[0.0], **positive}
+    negative, why = opened(profile, "step_up_negative")
+    if not up or not negative:
+        return {}, why or "no steps to positive fields"
+    positive = _ends(up, profile, "step_up")
+    if (rest := _rest(down, profile)) is not None:
+        positive = {0.0: rest, **positive}
     E = np.array(list(positive))
     # Falling, or what is as narrow as another field would not be one field.
     widths = np.minimum.accumulate(
         np.concatenate([_width([d]).draws for d in positive.values()], axis=1), axis=1
     )
-    taus, theirs = (
-        ordering.relaxations(found.data, {}, profile, rising=name).fits["forward"]
-        for found, name in ((negative, "step_up_negative"), (up, "step_up"))
-    )
+    taus = ordering.relaxations(negative, {}, profile, rising="step_up_negative").fits["forward"]
+    theirs = steps.fits["forward"]
     out = {}
-    for field, data in sorted(_ends(negative.data, profile, "step_up_negative").items())[::-1]:
+    for field, data in sorted(_ends(negative, profile, "step_up_negative").items())[::-1]:
         width = _width([data])
         units = width.sigma_deg.n_independent
         equal = [np.interp(-w, -row, E) for w, row in zip(width.draws[:, 0], widths, strict=True)]
@@ -173,11 +176,14 @@ def polarities(profile: Profile) -> tuple[dict[float, Reversed], str]:
     return out, ""
 
 
-def resting_dipole(profile: Profile) -> Estimate:
+def _rest(down: Mapping[str, xr.Dataset], profile: Profile) -> xr.Dataset | None:
+    """The end of the step down to no field, where there is one."""
+    return _ends(down, profile, "step_down").get(0.0) if down else None
+
+
+def resting_dipole(down: Mapping[str, xr.Dataset], profile: Profile) -> Estimate:
     """Dipole along x (D) per molecule of the pore's water without a field, after steps to zero."""
-    found = opened(profile, "step_down").data
-    rest = _ends(found, profile, "step_down").get(0.0) if found else None
-    if rest is None:
+    if (rest := _rest(down, profile)) is None:
         return NOTHING
     total, count = (rest[name].transpose("replica", "time").values.sum(axis=1) for name in (
         "dipole_x", "pore_water_count"))  # fmt: skip

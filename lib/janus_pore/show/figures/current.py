@@ -110,14 +110,17 @@ def loops(
     found = [row for row in found if row]
     if not found:
         return nothing("not run", note)
-    shown = {title: curves for row in found for title, curves in row.items()}
     columns = max(map(len, found))
     figure = blank(DOUBLE_IN if columns > 1 else SINGLE_IN, 0.6 + 2.3 * len(found))
     axes = figure.subplots(len(found), columns, sharex=True, sharey=share_y, squeeze=False)
+    alike: dict[int, list[Curve]] = {}  # curves of the panels that share a scale
     for k, (line, row) in enumerate(zip(axes, found, strict=True)):
-        for ax, (title, curves) in zip(line, row.items(), strict=False):
+        for column, (ax, (title, curves)) in enumerate(zip(line, row.items(), strict=False)):
             ax.set_title(title)
-            _sweeps(ax, curves, (behind or {}).get(title, {}), behind_name)
+            theirs = (behind or {}).get(title, {})
+            _sweeps(ax, curves, theirs, behind_name)
+            scale = alike.setdefault(column if share_y == "col" else 0, [])
+            scale += [*curves.values(), *theirs.values()]
             _published(ax, published_V_per_nm)
             if k == 0:
                 voltage_axis(ax, length_x_nm)
@@ -126,16 +129,9 @@ def loops(
         line[0].set_ylabel("current I (nA)")
     for ax in lowest_panels(axes):
         ax.set_xlabel(E_LABEL)
-    cut = False
-    for k, alike in enumerate(axes.T if share_y == "col" else [axes]):
-        titles = [t for row in found for t in (list(row)[k : k + 1] if share_y == "col" else row)]
-        everything = [
-            c for t in titles for by in (shown.get(t, {}), (behind or {}).get(t, {}))
-            for c in by.values()
-        ]  # fmt: skip
-        cut |= _within_sight(np.ravel(alike)[0], everything)
+    cut = [_within_sight(axes[0, column], curves) for column, curves in alike.items()]
     legend_above(figure, axes[0, 0], behind_name)
-    add_note(figure, f"{note}; bands are cut where a panel ends" if cut else note)
+    add_note(figure, f"{note}; bands are cut where a panel ends" if any(cut) else note)
     return figure
 
 
@@ -146,15 +142,10 @@ nothing to be seen of the curves."""
 
 def _within_sight(ax: Axes, curves: Sequence[Curve]) -> bool:
     """Limit an axis whose bands dwarf their curves; whether it had to be."""
-    if not curves:
-        return False
-    values, low, high = (
-        np.concatenate([np.asarray(c[k], float) for c in curves]) for k in (1, 2, 3)
-    )
+    values, *ends = (np.concatenate(v) for v in list(zip(*curves, strict=True))[1:])
     bottom, top = ax.get_ylim()
     reach = WIDEST_BAND * float(np.nanmax(np.abs(values), initial=0.0))
-    ends = np.concatenate([values, low, high])
-    if not reach or np.nanmax(np.abs(ends)) <= reach:
+    if not reach or np.nanmax(np.abs(ends), initial=0.0) <= reach:
         return False
     ax.set_ylim(max(bottom, -reach), min(top, reach))
     return True
