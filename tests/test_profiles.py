@@ -34,7 +34,7 @@ def test_every_profile_runs_its_current_protocols_without_a_pore(name: str) -> N
         assert control.protocol(protocol) == profile.protocol(protocol)
     assert [p.system.charge_set for p in others] == list(profile.charge_sets)
     assert all(p.system.pore == profile.system.pore for p in others)
-    assert all(list(p.protocols) == ["sine"] and p.windows is None for p in others)
+    assert all(next(iter(p.protocols)) == "sine" and p.windows is None for p in others)
     assert all(p.siblings() == () for p in (control, *others))
 
 
@@ -89,6 +89,10 @@ def test_alternatives_run_what_they_name_and_the_windows_at_rest() -> None:
         assert one.siblings() == ()
         assert validated(Profile, one.model_dump(), "kept in a record") == one
     assert narrow.system.model_copy(update={"pore": tiny.system.pore}) == tiny.system
+    silent = [others[0] | {"windows": False}]
+    assert load_profile("tiny", {"windows": held, "alternatives": silent}).siblings()[-1] == (
+        narrow.model_copy(update={"windows": None})
+    )
     # without a field none is held, and without a protocol nothing is left to run
     held["fields_V_per_nm"] = {"Cl": [0.4]}
     assert [p.variant for p in load_profile("tiny", {"windows": held, "alternatives": others})
@@ -110,6 +114,19 @@ def test_alternatives_that_cannot_be_are_refused(other: dict[str, object], messa
         load_profile("tiny", {"alternatives": [other]})
 
 
+def test_a_system_that_is_named_twice_is_one_sibling() -> None:
+    tiny = load_profile("tiny")
+    (name,) = tiny.charge_sets
+    again = [
+        {"system": {"charge_set": name}, "protocols": ["step_up"], "windows": False},
+        {"system": {"charge_set": name}},
+    ]
+    both = load_profile("tiny", {"alternatives": again})
+    (found,) = (p for p in both.siblings() if p.system.charge_set == name)
+    assert list(found.protocols) == ["sine", "step_up"]
+    assert found.variant == name
+
+
 def test_a_variant_may_be_one_of_the_alternatives() -> None:
     for change in ({"pore": "none"}, {"pore": "bond4"}):
         one = changed("campaign", **change)
@@ -121,7 +138,8 @@ def test_fewer_protocols_need_fewer_further_runs() -> None:
     tiny = load_profile("tiny")
     kept = {n: tiny.protocol(n) for n in ("ppf", "step_up")}
     fewer = tiny.model_copy(update={"protocols": kept})
-    control, narrow = fewer.siblings()
+    control, narrow, equal = fewer.siblings()
+    assert list(equal.protocols) == ["step_up"]
     assert list(control.protocols) == ["ppf"]
     assert list(narrow.protocols) == ["step_up"]
     (control,) = tiny.model_copy(update={"protocols": {"ppf": kept["ppf"]}}).siblings()

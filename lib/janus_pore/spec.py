@@ -366,16 +366,17 @@ class Windows(_Strict):
 
 
 class Alternative(_Strict):
-    """Another choice where the article leaves one open, and what runs to compare the two.
+    """Another system, such as another choice of what the article leaves open, and what runs on it.
 
     ``system`` gives the parameters of the system that differ, e.g. ``{"pore": "bond4"}``. Of the
     profile's protocols it runs those named, with ``replicas`` of each (default: as many as the
-    profile), and of its windows those without a field.
+    profile), and of its windows those without a field unless ``windows`` is false.
     """
 
     system: dict[str, Any]
     protocols: tuple[str, ...] = ()
     replicas: Annotated[int, Field(ge=1, le=10000)] | None = None
+    windows: bool = True
 
 
 class Profile(_Strict):
@@ -387,9 +388,9 @@ class Profile(_Strict):
 
     ``control`` names the protocols that also run on the same membrane without a pore,
     ``charge_sets`` the charge sets of Fig. 4, which run :data:`SWEEP`, and ``alternatives``
-    other choices of what the article leaves open; :meth:`siblings` gives a profile for each
-    of these systems. ``own_system`` is the profile's system where
-    ``system`` has been changed from it, by a sibling or an override.
+    other systems to compare with; :meth:`siblings` gives a profile for each of these systems.
+    ``own_system`` is the profile's system where ``system`` has been changed from it, by a sibling
+    or an override.
     """
 
     name: FileName
@@ -517,18 +518,18 @@ class Profile(_Strict):
         return self.with_system((SWEEP,), charge_set=name)
 
     def with_alternative(self, other: Alternative) -> Profile:
-        """The system with another choice of what the article leaves open."""
+        """The system of an alternative, with what runs on it."""
         names = [name for name in other.protocols if name in self.protocols]
         changed = self.with_system(names, **other.system)
         kept = {
             name: one.model_copy(update={"replicas": other.replicas or one.replicas})
             for name, one in changed.protocols.items()
         }
-        resting = self.windows.at_rest() if self.windows else None
+        resting = self.windows.at_rest() if self.windows and other.windows else None
         return changed.model_copy(update={"protocols": kept, "windows": resting})
 
     def siblings(self) -> tuple[Profile, ...]:
-        """Profiles of the further systems that belong to this one.
+        """Profiles of the further systems that belong to this one, each system once.
 
         None where the system is not the profile's own: a variant is looked at by itself.
         """
@@ -537,11 +538,17 @@ class Profile(_Strict):
         control = self.without_pore()
         sets = self.charge_sets if SWEEP in self.protocols else ()
         others = map(self.with_alternative, self.alternatives)
-        return (
-            *((control,) if control.protocols else ()),
-            *(self.with_charge_set(name) for name in sets),
-            *(other for other in others if other.protocols or other.windows),
-        )
+        found: dict[str, Profile] = {}
+        for one in (control, *(self.with_charge_set(name) for name in sets), *others):
+            if one.protocols or one.windows:
+                first = found.setdefault(one.variant, one)
+                found[one.variant] = first.model_copy(
+                    update={
+                        "protocols": first.protocols | one.protocols | first.protocols,
+                        "windows": first.windows or one.windows,
+                    }
+                )
+        return tuple(found.values())
 
     def protocol(self, name: str) -> Protocol:
         """A protocol by name, or a :class:`SpecError` naming those there are."""

@@ -9,6 +9,7 @@ import pytest
 from made import DEMO, SINE, driven, falling, in_reference_box, ohmic, relaxing
 
 from janus_pore import spec
+from janus_pore.measure.statistics import difference
 from janus_pore.show import figures, memory, ordering, scorecard
 from janus_pore.show.results import NOTHING, Opened
 
@@ -87,15 +88,18 @@ def test_the_positive_field_of_equal_order_is_found(monkeypatch):
     assert (list(found), why) == ([-0.4, -0.8], "")
     weak, strong = found.values()
     assert weak.spread_deg.value == pytest.approx(60, rel=0.03)
-    assert weak.equal_V_per_nm.value == pytest.approx(0.0, abs=0.03)
+    assert not weak.equal_V_per_nm.enough  # half of its draws are wider than at rest
     assert strong.equal_V_per_nm.value == pytest.approx(0.4, abs=0.03)
     assert strong.equal_V_per_nm.low < strong.equal_V_per_nm.value < strong.equal_V_per_nm.high
     assert strong.tau_ps.value == pytest.approx(1.5, rel=0.2)
     assert strong.tau_positive_ps.value == pytest.approx(0.5, rel=0.3)
-    rows = memory.rows_of_polarities(found)
+    by_choice, why_not = memory.polarities_by_choice(up, down, steps, profile)
+    assert why_not == {}
+    rows = memory.rows_of_polarities(by_choice)
+    assert rows == memory.rows_of_polarities({"hollow6, S: liang": found})
     assert {len(row) for row in rows} == {len(memory.POLARITIES)}
-    assert rows[0][0] == "−0.4"
-    assert rows[0][3] == "not fixed"  # nothing changed there
+    assert rows[0][:2] == ("hollow6, S: liang", "−0.4")
+    assert rows[0][4:6] == ("–", "not fixed")  # nothing changed there
     ended, _ = memory.where_steps_end(profile)
     own = next(iter(ended.values()))
     assert list(own.spread["forward"].x) == [-0.8, -0.4, 0.4, 0.8]
@@ -107,6 +111,48 @@ def test_the_positive_field_of_equal_order_is_found(monkeypatch):
     assert memory.resting_dipole({}, profile) is NOTHING
     del ran["step_up_negative"]
     assert memory.polarities(up, down, steps, profile) == ({}, "not run yet")
+    why = {"hollow6, S: liang": "not run yet"}
+    assert memory.polarities_by_choice(up, down, steps, profile) == ({}, why)
+
+
+def test_systems_are_compared_by_the_field_of_equal_order(monkeypatch):
+    """One where -E orders as E - 0.2 V/nm does, and one where as E - 0.1 V/nm does."""
+    steps_both_ways = ("step_up", "step_up_negative")
+    back = DEMO.protocol("step_up").model_copy(update={"scan": {"to_V_per_nm": (-0.8,)}})
+    equal = spec.Alternative(
+        system={"charge_set": "mosse_symmetric"}, protocols=steps_both_ways, windows=False
+    )
+    narrow = spec.Alternative(system={"pore": "bond4"}, protocols=("step_up",))
+    protocols = {**DEMO.protocols, "step_up_negative": back}
+    profile = DEMO.model_copy(update={"protocols": protocols, "alternatives": (equal, narrow)})
+    ran = {}
+    for charges, less in (("mosse", 0.2), ("mosse_symmetric", 0.1)):
+        for protocol in steps_both_ways:
+            for label, step in profile.protocol(protocol).waveforms().items():
+                E = step.to_V_per_nm
+                end = 60 - 50 * (E if E >= 0 else -E - less)
+                ran.setdefault((charges, protocol), {})[label] = relaxing(
+                    protocol, 0.5, 60, end, profile=profile, turn=0.0 if E > 0 else 180.0
+                )[label]
+    monkeypatch.setattr(
+        memory, "opened",
+        lambda of, p: Opened(ran[of.system.charge_set, p], "")
+        if (of.system.charge_set, p) in ran else Opened({}, "not run yet"),
+    )  # fmt: skip
+    up = ran["mosse", "step_up"]
+    steps = ordering.relaxations(up, {}, profile)
+    found, why = memory.polarities_by_choice(up, {}, steps, profile)
+    assert (list(found), why) == (["hollow6, S: liang", "mosse_symmetric"], {})
+    assert found["hollow6, S: liang"][-0.8].equal_V_per_nm.value == pytest.approx(0.6, abs=0.03)
+    assert found["mosse_symmetric"][-0.8].equal_V_per_nm.value == pytest.approx(0.7, abs=0.03)
+    own, other = memory.rows_of_polarities(found)
+    assert own[4] == "–"
+    further = difference(*(found[k][-0.8].equal_V_per_nm for k in reversed(found)))
+    assert other[4] == scorecard.describe(further)
+    assert 0.0 < further.low < 0.1 < further.high < 0.2
+    del ran["mosse_symmetric", "step_up_negative"]
+    found, why = memory.polarities_by_choice(up, {}, steps, profile)
+    assert (list(found), why) == (["hollow6, S: liang"], {"mosse_symmetric": "not run yet"})
 
 
 def test_steps_foretell_the_loop_of_a_sine():

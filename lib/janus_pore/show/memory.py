@@ -1,5 +1,5 @@
-"""What the steps of the field say of the water's memory: where they end, for every choice of what
-the article leaves open, and what they let expect of a sine.
+"""What the steps of the field say of the water's memory: where they end, for every system of the
+profile that takes them, and what they let expect of a sine.
 
 Fields are those of the reference box.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ..measure import water
-from ..measure.statistics import Estimate, draw_sums, estimate
+from ..measure.statistics import Estimate, difference, draw_sums, estimate
 from ..spec import Profile, Sine, Step
 from . import ordering, scorecard
 from .figures import DIRECTIONS, STEP_NAME, Curve, FloatArray
@@ -34,7 +34,7 @@ class Ended(NamedTuple):
 
 
 def where_steps_end(profile: Profile) -> tuple[dict[str, Ended], dict[str, str]]:
-    """σθ at the :data:`END` of steps, for each choice of what the article leaves open.
+    """σθ at the :data:`END` of steps, for the profile's system and each alternative.
 
     Returns
     -------
@@ -123,8 +123,8 @@ def rows_of_ends(found: Mapping[str, Ended]) -> list[tuple[str, ...]]:
 
 class Reversed(NamedTuple):
     """Water after a step to a negative field: its spread, the positive field at which it is as
-    narrow (V/nm, zero if it never is so wide), and the time constants of ordering (ps) at this
-    field and at the positive one of the same size."""
+    narrow (V/nm, without bounds where that lies beyond those of the steps), and the time constants
+    of ordering (ps) at this field and at the positive one of the same size."""
 
     spread_deg: Estimate
     equal_V_per_nm: Estimate
@@ -164,7 +164,10 @@ def polarities(
     for field, data in sorted(_ends(negative, profile, "step_up_negative").items())[::-1]:
         width = _width([data])
         units = width.sigma_deg.n_independent
-        equal = [np.interp(-w, -row, E) for w, row in zip(width.draws[:, 0], widths, strict=True)]
+        equal = [
+            np.interp(-w, -row, E, left=np.nan, right=np.nan)
+            for w, row in zip(width.draws[:, 0], widths, strict=True)
+        ]
         out[field] = Reversed(
             width.sigma_deg.at(0),
             estimate(np.array(equal), units, width.sigma_deg.method),
@@ -174,6 +177,36 @@ def polarities(
             ),
         )
     return out, ""
+
+
+def polarities_by_choice(
+    up: Mapping[str, xr.Dataset],
+    down: Mapping[str, xr.Dataset],
+    steps: Steps,
+    profile: Profile,
+) -> tuple[dict[str, dict[float, Reversed]], dict[str, str]]:
+    """:func:`polarities` of the profile's system, and of each alternative with steps both ways.
+
+    Returns
+    -------
+    dict of str to dict of float to Reversed
+        By system, as :func:`janus_pore.show.results.choices` names them.
+    dict of str to str
+        Why others are not among them.
+    """
+    out, why = {}, {}
+    for name, one in choices(profile).items():
+        if "step_up_negative" not in one.protocols:
+            continue
+        if one is not profile:
+            up, down = (opened(one, p).data for p in ("step_up", "step_down"))
+            steps = ordering.relaxations(up, down, one)
+        found, reason = polarities(up, down, steps, one)
+        if found:
+            out[name] = found
+        else:
+            why[name] = reason
+    return out, why
 
 
 def _rest(down: Mapping[str, xr.Dataset], profile: Profile) -> xr.Dataset | None:
@@ -192,20 +225,27 @@ def resting_dipole(down: Mapping[str, xr.Dataset], profile: Profile) -> Estimate
 
 
 POLARITIES = (
-    "to E (V/nm)", "σθ (°)", "as narrow as at (V/nm)", "τ (ps)", "τ at +E (ps)",
+    "system", "to E (V/nm)", "σθ (°)", "as narrow as at (V/nm)",
+    "that less the first system's (V/nm)", "τ (ps)", "τ at +E (ps)",
 )  # fmt: skip
 """Columns of :func:`rows_of_polarities`."""
 
 
-def rows_of_polarities(found: Mapping[float, Reversed]) -> list[tuple[str, ...]]:
-    """Lines of a table, one for each negative field; the columns are :data:`POLARITIES`."""
-    return [
-        (
-            f"{E:g}".replace("-", "−"),
-            *("not fixed" if v is NOTHING else scorecard.describe(v) for v in one),
-        )
-        for E, one in found.items()
-    ]
+def rows_of_polarities(found: Mapping[str, Mapping[float, Reversed]]) -> list[tuple[str, ...]]:
+    """Lines of a table, one for each system and field; the columns are :data:`POLARITIES`."""
+    out = []
+    first: Mapping[float, Reversed] = next(iter(found.values()), {})
+    for name, by_E in found.items():
+        for E, one in by_E.items():
+            further = "–"
+            if by_E is not first and E in first:
+                less = difference(one.equal_V_per_nm, first[E].equal_V_per_nm)
+                further = scorecard.describe(less)
+            width, equal, *taus = (
+                "not fixed" if v is NOTHING else scorecard.describe(v) for v in one
+            )
+            out.append((name, f"{E:g}".replace("-", "−"), width, equal, further, *taus))
+    return out
 
 
 DRAWS = 200

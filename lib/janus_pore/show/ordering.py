@@ -196,9 +196,8 @@ def relaxations(
         ("forward", rising, "decay", up),
         ("reverse", "step_down", "growth", down),
     ):
-        waveforms = profile.protocol(protocol).waveforms()
         for label, data in found.items():
-            step = waveforms[label]
+            step = profile.protocol(protocol).waveforms()[label]
             assert isinstance(step, Step)
             time = data["time"].values
             spacing = float(np.median(np.diff(time)))
