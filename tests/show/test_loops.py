@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import numpy as np
 import pytest
@@ -370,14 +371,24 @@ def test_steady_currents_forget_the_charging(held):
 def test_charging_at_constant_fields_gives_that_of_the_papers_sine(held, monkeypatch):
     taken_e = 2 * 30 / 160 / (np.exp(0.2) - 1)  # of both ions, after the first frame
     _, profile = held(lambda E: 0.0)
+    data = loops.opened(profile, "steady").data
+    for E in (0.2, -0.2):  # starting states that charge by themselves, the same for both fields
+        one = data[f"field_V_per_nm={E:g}"]
+        one["charge"][:, 0, 0] += np.linspace(-3, 3, 6)[:, None] * (one["time"].values > 0)
     taken, drawn = loops.charging_of_the_paper(profile)
-    assert taken[0] == "charge taken up at 0.2 V/nm within 100 ps"
+    assert taken[0] == "charge taken up at ±0.2 V/nm within 100 ps"
     per_volt = float(taken[1].split(" ")[0])
-    assert per_volt == pytest.approx(taken_e / (0.2 * 8), rel=0.1)
+    assert per_volt == pytest.approx(taken_e / (0.2 * 8), rel=0.02)
+    low, high = map(float, re.findall(r"\[([\d.]+), ([\d.]+)\]", taken[1])[0])
+    assert high - low < 0.2 * per_volt  # 2 without this
     cells = 16 * 9 / (PROFILE.system.cells_y * PROFILE.system.cells_z)
     omega = 2 * np.pi * 200e6
     expected_nA = per_volt * 1.602176634e-19 * omega * 1.2 * 8 * cells * 1e9
     assert float(drawn[1].split(" ")[1]) == pytest.approx(expected_nA, rel=0.02)
+    fewer = profile.model_dump()
+    fewer["protocols"]["steady"]["scan"] = {"field_V_per_nm": (0.4, -0.2)}
+    ((alone, _), _) = loops.charging_of_the_paper(spec.Profile(**fewer))
+    assert alone == "charge taken up at -0.2 V/nm within 100 ps"
     monkeypatch.setattr(loops, "opened", lambda *_: results.Opened({}, "not run yet"))
     assert loops.charging_of_the_paper(profile) == []
 
