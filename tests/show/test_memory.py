@@ -168,7 +168,7 @@ def test_steps_foretell_the_loop_of_a_sine():
     up, down = ran["step_up"], ran["step_down"]
     steps = ordering.relaxations(up, down, profile)
     sine = SINE.model_copy(update={"frequency_GHz": 0.5})
-    rows = ordering.claims_of_order(ordering.Order({}, 1.0), steps, profile, "sine")
+    rows = ordering.claims_of_order({}, steps, profile)
     (spread,) = (r for r in rows if r.id == 8)
     assert (spread.verdict, spread.estimator, spread.run) == ("reproduced", "steps", "step_up")
     found = memory.expected(up, down, steps, profile, sine)

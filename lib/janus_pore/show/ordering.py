@@ -462,29 +462,32 @@ def _slope_of_ends(curves: Mapping[float, water.WidthCurve], profile: Profile) -
     )  # fmt: skip
 
 
-def claims_of_order(found: Order, steps: Steps, profile: Profile, run: str) -> list[scorecard.Row]:
-    """Judge claims 8 to 11."""
+def claims_of_order(
+    found: Mapping[str, Order], steps: Steps, profile: Profile
+) -> list[scorecard.Row]:
+    """Judge claims 8 to 11; ``found`` is the order over each sine by the runs it rests on."""
     if profile.system.pore == "none":
         return []
     rows = []
-    up = found.widths.get((1, "forward"))
-    if up is not None and len(up.at) > 1:
-        slope = _regression(up.at / found.scale)
-        trend = estimate(up.draws @ slope, up.sigma_deg.n_independent, up.sigma_deg.method)
-        part = scorecard.judge(
-            "slope of σθ against E, forward", trend, (-np.inf, 0.0), profile, unit="° per V/nm"
-        )
-        rows.append(scorecard.row(8, [part], run=run))
+    for run, one in found.items():
+        up = one.widths.get((1, "forward"))
+        if up is not None and len(up.at) > 1:
+            slope = _regression(up.at / one.scale)
+            trend = estimate(up.draws @ slope, up.sigma_deg.n_independent, up.sigma_deg.method)
+            part = scorecard.judge(
+                "slope of σθ against E, forward", trend, (-np.inf, 0.0), profile, unit="° per V/nm"
+            )
+            rows.append(scorecard.row(8, [part], run=run))
     ends = steps.curves.get("forward", {})
     if len(ends) > 1:
         rows.append(scorecard.row(8, [_slope_of_ends(ends, profile)], estimator="steps",
                                   run="step_up"))  # fmt: skip
-    gap = mean_gap(found, 1)
-    if gap is not NOTHING:
-        part = scorecard.judge(
-            "σθ reverse − forward, mean over E > 0", gap, (-np.inf, 0.0), profile, unit="°"
-        )
-        rows.append(scorecard.row(9, [part], run=run))
+    for run, one in found.items():
+        if (gap := mean_gap(one, 1)) is not NOTHING:
+            part = scorecard.judge(
+                "σθ reverse − forward, mean over E > 0", gap, (-np.inf, 0.0), profile, unit="°"
+            )
+            rows.append(scorecard.row(9, [part], run=run))
     forward, reverse = (steps.fits.get(d, {}) for d in ("forward", "reverse"))
     parts = []
     for E_step in sorted(set(forward) & set(reverse)):
