@@ -196,8 +196,10 @@ def relaxations(
         ("forward", rising, "decay", up),
         ("reverse", "step_down", "growth", down),
     ):
+        # a profile need not have a protocol of which nothing was run
+        waveforms = profile.protocol(protocol).waveforms() if found else {}
         for label, data in found.items():
-            step = profile.protocol(protocol).waveforms()[label]
+            step = waveforms[label]
             assert isinstance(step, Step)
             time = data["time"].values
             spacing = float(np.median(np.diff(time)))
