@@ -143,7 +143,7 @@ def spread_by_choice(
     note
         What the figure rests on.
     """
-    figure = blank(DOUBLE_IN, 3.2)
+    figure = blank(DOUBLE_IN, 3.6)
     ax = figure.add_subplot()
     lines = [(name, way, c) for name, by_way in curves.items() for way, c in by_way.items()]
     for k, (name, direction, curve) in enumerate(lines):
@@ -167,7 +167,7 @@ def spread_by_choice(
         ax.set(xlim=(fields.min() - room, fields.max() + room), ylim=(0, top))
     ax.set(ylabel="σθ (°)", xlabel=E_LABEL)
     voltage_axis(ax, length_x_nm)
-    ax.legend(loc="upper right")
+    figure.legend(loc="outside upper center", ncols=2)
     add_note(figure, note)
     return figure
 
