@@ -168,7 +168,7 @@ def test_steps_foretell_the_loop_of_a_sine():
     up, down = ran["step_up"], ran["step_down"]
     steps = ordering.relaxations(up, down, profile)
     sine = SINE.model_copy(update={"frequency_GHz": 0.5})
-    rows = ordering.claims_of_order({}, steps, profile)
+    rows = ordering.claims_of_order([], steps, profile)
     (spread,) = (r for r in rows if r.id == 8)
     assert (spread.verdict, spread.estimator, spread.run) == ("reproduced", "steps", "step_up")
     found = memory.expected(up, down, steps, profile, sine)
@@ -186,13 +186,13 @@ def test_steps_foretell_the_loop_of_a_sine():
     assert row[:2] == ("slow", "0.0038")
     assert row[-1] == "not run"
     measured = ordering.order(driven(ohmic, falling), SINE, profile, width="direct")
-    gaps = [ordering.mean_gap(measured, sign) for sign in (1, -1)]
+    gaps = [ordering.mean_gap(measured, sign).mean_deg for sign in (1, -1)]
     for gap in gaps:  # spreads are narrower by 10 on the way back
         assert gap.low < gap.value < gap.high < 0
         assert gap.value == pytest.approx(-10, abs=1)
     (row,) = memory.rows_of_memory({"slow": found}, {"slow": gaps[0]})
     assert row[-1] == scorecard.describe(gaps[0]).replace("-", "−")
-    assert ordering.mean_gap(ordering.Order({}, 1.0), 1) is NOTHING
+    assert ordering.mean_gap(ordering.Order({}, 1.0, "direct"), 1).mean_deg is NOTHING
     slower = memory.expected(up, down, steps, profile, sine, relaxing_ps=8.0)
     assert slower is not None
     assert slower.gap.value[k] == pytest.approx(-9.0 * 60 * change, rel=0.25)
@@ -216,3 +216,66 @@ def test_steps_foretell_the_loop_of_a_sine():
     still = relaxing("step_up", 1.0, 40, 40)
     nothing = ordering.relaxations(still, down, profile)
     assert memory.expected(still, down, nothing, profile, sine) is None
+
+
+def occupied(data, *, widened=2.0):
+    """K⁺ in replica 0 from 60 to 100 ps; two Cl⁻ after each other in 1; both in 2 to the end."""
+    time = data["time"].values
+    ions = np.zeros((data.sizes["replica"], 2, len(time)), dtype=int)
+    ions[0, 0] = (time >= 60) & (time < 100)
+    ions[1, 1] = ((time >= 10) & (time < 15)) | ((time >= 20) & (time < 45))
+    ions[2] = time >= time[-1] - 30
+    rng = np.random.default_rng(1)
+    beside = (ions.sum(axis=1) > 0)[..., None]
+    theta = np.where(beside, rng.normal(size=data["theta"].shape) * 20 * widened, data["theta"])
+    return data.assign(
+        ions_in_pore=(("replica", "species", "time"), ions), theta=(data["theta"].dims, theta)
+    )
+
+
+def test_the_water_beside_an_ion_is_told_apart():
+    profile = in_reference_box(DEMO)
+    sine = driven(ohmic, lambda E, _: 20.0 + 0.0 * E)
+    found = memory.beside_ions(occupied(sine), profile)
+    assert set(found) == {
+        (fields, ions)
+        for fields, some in (
+            ("−1.2 to −0.9", ("none",)),
+            ("−0.9 to −0.6", ("none",)),
+            ("−0.6 to −0.3", ("none", "both")),
+            ("−0.3 to 0", ("none", "both")),
+            ("0 to 0.3", ("none",)),  # with Cl⁻ for ten frames, which are too few
+            ("0.3 to 0.6", ("none", "Cl⁻")),
+            ("0.6 to 0.9", ("none", "Cl⁻")),
+            ("0.9 to 1.2", ("none", "K⁺")),
+        )
+        for ions in some
+    }
+    for (_, ions), one in found.items():
+        assert one.replicas == (1 if ions != "none" else 8)
+        assert one.spread_deg.value == pytest.approx(20 if ions == "none" else 40, rel=0.15)
+        assert one.molecules == 12
+    # 40 ps of one replica in eight, of the 107.97 ps that the sine spends beyond 0.9 V/nm
+    spent = 400 / math.pi * math.acos(0.9 / 1.2) * 8
+    assert found["0.9 to 1.2", "K⁺"].share == pytest.approx(40 / spent, rel=0.02)
+    rows = memory.rows_beside_ions({"sine": occupied(sine)}, profile)
+    assert len(rows) == len(found) - 3  # fields at which no ion was there
+    assert {len(row) for row in rows} == {len(memory.BESIDE)}
+
+    constant = sine.assign(field=sine["field"] * 0 - 0.6)
+    found = memory.beside_ions(occupied(constant), profile)
+    assert set(found) == {("−0.6", "none"), ("−0.6", "both")}  # of the later half
+    assert found["−0.6", "both"].share == pytest.approx(30 / 200 / 8, rel=0.02)
+
+
+def test_how_long_ions_stay():
+    data = occupied(driven(ohmic, falling))
+    assert memory.rows_of_stays({"sine": [data]}) == [
+        ("sine", "K⁺", "2 of 8", "2.2", "40"), ("sine", "Cl⁻", "2 of 8", "1.9", "≥ 30"),
+    ]  # fmt: skip
+    # frames of 0.5 ps, then of 10: what counts is time
+    late = data["time"].values >= 200
+    uneven = data.isel(time=np.flatnonzero(~late | (data["time"].values % 10 == 0)))
+    assert memory.rows_of_stays({"both": [data, uneven]}) == [
+        ("both", "K⁺", "4 of 16", "2.2", "40"), ("both", "Cl⁻", "4 of 16", "1.9", "≥ 30"),
+    ]  # fmt: skip

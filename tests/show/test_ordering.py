@@ -20,13 +20,37 @@ def test_the_spread_has_the_injected_width_in_both_sweeps():
     alike = ordering.order(
         driven(ohmic, lambda E, _: 40.0 + 0.0 * E, seed=4), SINE, profile, width="fit"
     )
-    both = {"sine": order, "sine_slow": alike}
+    both = [("sine", order), ("sine_slow", alike)]
     rows = ordering.claims_of_order(both, ordering.Steps({}, {}), profile)
     found = {(r.id, r.run): r.verdict for r in rows}
     assert found == {
         (8, "sine"): "reproduced", (8, "sine_slow"): "not enough statistics",
         (9, "sine"): "reproduced", (9, "sine_slow"): "not enough statistics",
     }  # fmt: skip
+
+
+def test_a_gaussian_tells_nothing_of_nearly_uniform_angles():
+    """A lag at fields at which no Gaussian describes the angles is not the fit's to tell."""
+
+    def lags_at_low_field(E, slope):
+        return np.where(E < 0.3, np.where(slope > 0, 300.0, 60.0), 40.0)
+
+    profile, data = in_reference_box(DEMO), driven(ohmic, lags_at_low_field)
+    by_fit, direct = (
+        ordering.mean_gap(ordering.order(data, SINE, profile, width=w), 1)
+        for w in ("fit", "direct")
+    )
+    assert by_fit.fields_V_per_nm == pytest.approx((0.37, 1.15), abs=0.05)
+    assert direct.fields_V_per_nm == pytest.approx((0.07, 1.15), abs=0.05)
+    assert by_fit.mean_deg.low < 0 < by_fit.mean_deg.high
+    assert direct.mean_deg.high < -5
+    rows = ordering.claims_of_order(
+        [("sine", ordering.order(data, SINE, profile, width="fit"))],
+        ordering.Steps({}, {}),
+        profile,
+    )
+    assert {r.id: r.verdict for r in rows}[9] == "not enough statistics"
+    assert {r.estimator for r in rows} == {"Gaussian fit"}
 
 
 def test_distributions_take_their_own_frames():
@@ -48,7 +72,7 @@ def test_time_constants_and_their_order_are_recovered():
         assert (times[direction].low < tau).all()
         assert (times[direction].high > tau).all()
         assert times[direction].value == pytest.approx(tau, rel=0.25)
-    rows = ordering.claims_of_order({"sine": ordering.Order({}, 1.0)}, steps, DEMO)
+    rows = ordering.claims_of_order([("sine", ordering.Order({}, 1.0, "fit"))], steps, DEMO)
     verdicts = {r.id: r.verdict for r in rows}
     assert verdicts.pop(8) == "not enough statistics"  # all steps end in the same spread
     assert verdicts == {10: "reproduced", 11: "reproduced"}
@@ -64,7 +88,7 @@ def test_time_constants_and_their_order_are_recovered():
             assert (curve.value <= curve.high).all()
     panels = ordering.relaxation_panels(steps)
     assert panels["forward"][0.4].label.startswith("τ = ")
-    tiny = ordering.claims_of_order({}, steps, TINY)
+    tiny = ordering.claims_of_order([], steps, TINY)
     assert {r.verdict for r in tiny} == {"not enough statistics"}
 
 
@@ -72,7 +96,7 @@ def test_curves_without_an_amplitude_have_no_form():
     still = {"step_up": relaxing("step_up", 1.0, 40, 40), "step_down": {}}
     steps = ordering.relaxations(still["step_up"], still["step_down"], DEMO)
     assert ordering.forms(steps) == {}
-    rows = ordering.claims_of_order({}, steps, DEMO)
+    rows = ordering.claims_of_order([], steps, DEMO)
     assert {r.id: r.verdict for r in rows if r.id > 8} == {11: "not enough statistics"}
     parts = next(r.found for r in rows if r.id == 11)
     assert "form of the ordering: not determined" in parts

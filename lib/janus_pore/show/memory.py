@@ -1,5 +1,6 @@
 """What the steps of the field say of the water's memory: where they end, for every system of the
-profile that takes them, and what they let expect of a sine.
+profile that takes them, and what they let expect of a sine; and what ions in the pore, of which
+the steps have next to none, do to the water.
 
 Fields are those of the reference box.
 """
@@ -10,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from ..measure import water
 from ..measure.statistics import Estimate, difference, draw_sums, estimate
 from ..spec import Profile, Sine, Step
 from . import ordering, scorecard
-from .figures import DIRECTIONS, STEP_NAME, Curve, FloatArray
+from .figures import DIRECTIONS, SPECIES_NAME, STEP_NAME, Curve, FloatArray
 from .ordering import END, Steps, times_of
 from .results import NOTHING, choices, opened
 
@@ -367,3 +369,132 @@ def rows_of_memory(
         cells = (name, f"{fastest:.2g}", largest, at, mean, seen)
         out.append(tuple(cell.replace("-", "−") for cell in cells))
     return out
+
+
+OCCUPANTS = ("none", "K⁺", "Cl⁻", "both")
+"""Ions in the pore: 1 for K⁺ and 2 for Cl⁻ add up to the place."""
+FIELD_BIN_V_per_nm = 0.3
+LEAST_FRAMES = 20
+"""Fewer frames with some kind of ion, of all replicas, say nothing of the water beside it."""
+
+
+def _occupant(data: xr.Dataset) -> npt.NDArray[np.int64]:
+    """Place in :data:`OCCUPANTS` (replica, time)."""
+    there = data["ions_in_pore"].transpose("species", "replica", "time") > 0
+    return np.asarray(there.sel(species="K").values + 2 * there.sel(species="Cl").values)
+
+
+class Beside(NamedTuple):
+    """The pore's water while no ion, K⁺, Cl⁻ or both are in the pore with it.
+
+    ``share`` of the frames in this range of field, ``molecules`` of water on average, ``replicas``
+    in which it was seen, and the spread over those, by the direct width.
+    """
+
+    share: float
+    molecules: float
+    replicas: int
+    spread_deg: Estimate
+
+
+def beside_ions(data: xr.Dataset, profile: Profile) -> dict[tuple[str, str], Beside]:
+    """The pore's water with and without ions beside it, over a sine or at a constant field.
+
+    Of a constant field only the later half is used, when the reservoirs are mostly charged.
+
+    Returns
+    -------
+    dict of (str, str) to Beside
+        By field, in ranges of :data:`FIELD_BIN_V_per_nm` where it changes, and by
+        :data:`OCCUPANTS`; those of fewer than :data:`LEAST_FRAMES` frames are left out.
+    """
+    constant = np.ptp(data["field"].values) <= 1e-6
+    if constant:
+        time = data["time"].values
+        data = data.isel(time=np.flatnonzero(time >= 0.5 * time[-1]))
+    E = data["field"].values[0] / profile.field_scale
+    largest = np.ceil(np.abs(E).max() / FIELD_BIN_V_per_nm - 1e-9)
+    edges = FIELD_BIN_V_per_nm * np.arange(-largest, largest + 1)
+    place = np.clip(np.digitize(E, edges) - 1, 0, len(edges) - 2)
+    theta = data["theta"].transpose("replica", "time", "slot").values
+    occupant = _occupant(data)
+    out = {}
+    for bin_ in np.unique(place):
+        here = place == bin_
+        ends = E[:1] if constant else edges[bin_ : bin_ + 2]
+        fields = " to ".join(f"{e:.2g}" for e in ends).replace("-", "−")
+        for k, name in enumerate(OCCUPANTS):
+            chosen = here & (occupant == k)
+            if chosen.sum() < LEAST_FRAMES:
+                continue
+            seen = chosen.any(axis=1)
+            angles = np.where(chosen[..., None], theta, np.nan)[seen]
+            width = water.sigma_in_groups(angles, np.zeros(len(E), dtype=int), np.zeros(1))
+            out[fields, name] = Beside(
+                float(chosen.sum() / (here.sum() * len(occupant))),
+                float(np.isfinite(angles).sum() / chosen.sum()),
+                int(seen.sum()),
+                width.sigma_deg.at(0),
+            )
+    return out
+
+
+BESIDE = ("run", "E (V/nm)", "ions in the pore", "share of time (%)", "replicas",
+          "water in the pore", "σθ (°)")  # fmt: skip
+"""Columns of :func:`rows_beside_ions`."""
+
+
+def rows_beside_ions(found: Mapping[str, xr.Dataset], profile: Profile) -> list[tuple[str, ...]]:
+    """Lines of a table, by run, field and ions; the columns are :data:`BESIDE`.
+
+    Fields at which no ion was in the pore are left out.
+    """
+    out: list[tuple[str, ...]] = []
+    for run, data in found.items():
+        lines = beside_ions(data, profile)
+        with_ions = {fields for fields, ions in lines if ions != "none"}
+        out += [
+            (
+                run, fields, ions, f"{100 * one.share:.0f}", f"{one.replicas}",
+                f"{one.molecules:.1f}", scorecard.describe(one.spread_deg),
+            )
+            for (fields, ions), one in lines.items()
+            if fields in with_ions
+        ]  # fmt: skip
+    return out
+
+
+STAYS = ("runs", "ion", "in how many", "share of time (%)", "longest stay (ps)")
+"""Columns of :func:`rows_of_stays`."""
+
+
+def rows_of_stays(found: Mapping[str, Sequence[xr.Dataset]]) -> list[tuple[str, ...]]:
+    """How long ions are in the pore, by runs and species; the columns are :data:`STAYS`.
+
+    A stay that lasts until its run ends is marked as a lower bound; those of one species that
+    overlap count as one.
+    """
+    return [
+        (name, SPECIES_NAME[species], *_stays(runs, species))
+        for name, runs in found.items()
+        for species in runs[0]["species"].values
+    ]
+
+
+def _stays(runs: Sequence[xr.Dataset], species: str) -> tuple[str, str, str]:
+    """Replicas in which the species was in the pore, its share of time, its longest stay."""
+    seen, replicas, inside_ps, whole_ps, longest_ps, cut = 0, 0, 0.0, 0.0, 0.0, False
+    for data in runs:
+        time = data["time"].values
+        lasts = np.diff(time, append=time[-1])  # of a frame; those of one run can differ
+        for row in (
+            data["ions_in_pore"].sel(species=species).transpose("replica", "time").values > 0
+        ):
+            replicas, seen = replicas + 1, seen + bool(row.any())
+            inside_ps, whole_ps = inside_ps + lasts[row].sum(), whole_ps + lasts.sum()
+            changes = np.flatnonzero(np.diff(row, prepend=False, append=False))
+            for begin, end in changes.reshape(-1, 2):
+                if (length := float(lasts[begin:end].sum())) > longest_ps:
+                    longest_ps, cut = length, end == len(row)
+    share = f"{100 * inside_ps / whole_ps:.2g}"
+    return f"{seen} of {replicas}", share, f"{'≥ ' if cut else ''}{longest_ps:.3g}"

@@ -7,10 +7,11 @@ Fields are those of the reference box: applied field divided by
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from ..build.forcefield import load_forcefield
@@ -83,10 +84,14 @@ def snapshot(profile: Profile, built: BuiltSystem) -> Snapshot:
 
 
 class Order(NamedTuple):
-    """Spread of the dipole angle over the sine, by polarity and sweep direction."""
+    """Spread of the dipole angle over the sine, by polarity and sweep direction.
+
+    ``width`` is the measure of the spread.
+    """
 
     widths: dict[tuple[current.Polarity, current.Direction], water.WidthCurve]
     scale: float
+    width: water.Width
 
     def curves(self) -> dict[str, Curve]:
         """Sweep direction to σθ against field, both polarities in one line."""
@@ -118,21 +123,44 @@ def order(
             theta, E, edges, polarity=polarity, width=width, unit=unit
         ).items()
     }
-    return Order(found, profile.field_scale)
+    return Order(found, profile.field_scale, width)
 
 
-def mean_gap(found: Order, polarity: current.Polarity) -> Estimate:
-    """σθ of the reverse sweep less that of the forward one, averaged over fields of one sign."""
+def _told(curve: water.WidthCurve, width: water.Width) -> npt.NDArray[np.bool_]:
+    """Which fields' spread this measure tells: no Gaussian describes nearly uniform angles."""
+    wide = np.fmax(curve.sigma_deg.value, curve.sigma_deg.high) > water.WIDEST_GAUSSIAN_DEG
+    return ~wide if width == "fit" else np.full(len(wide), True)
+
+
+class Gap(NamedTuple):
+    """σθ of the reverse sweep less that of the forward one, averaged over fields of one sign.
+
+    ``fields_V_per_nm`` are the least and the largest |E| of those averaged over.
+    """
+
+    mean_deg: Estimate
+    fields_V_per_nm: tuple[float, float] = (np.nan, np.nan)
+
+
+def mean_gap(found: Order, polarity: current.Polarity) -> Gap:
+    """The :class:`Gap` over the fields at which the measure tells the spread of both sweeps."""
     up, down = (found.widths.get((polarity, d)) for d in ("forward", "reverse"))
     if up is None or down is None:
-        return NOTHING
+        return Gap(NOTHING)
     E, theirs = np.abs(up.at), np.abs(down.at)
-    shared = (theirs.min() <= E) & (theirs.max() >= E)
+    nearest = np.abs(E[:, None] - theirs).argmin(axis=1)
+    # The two sweeps' frames of one bin differ a little in their mean field.
+    shared = np.abs(E - theirs[nearest]) < 0.25 * np.diff(E, prepend=0.0).max()
+    shared &= _told(up, found.width) & _told(down, found.width)[nearest]
     if not shared.any():
-        return NOTHING
+        return Gap(NOTHING)
     there = np.array([np.interp(E[shared], theirs, d) for d in down.draws])
     draws = (there - up.draws[:, shared]).mean(axis=1)
-    return estimate(draws, up.sigma_deg.n_independent, up.sigma_deg.method)
+    fields = E[shared] / found.scale
+    return Gap(
+        estimate(draws, up.sigma_deg.n_independent, up.sigma_deg.method),
+        (float(fields.min()), float(fields.max())),
+    )
 
 
 def distributions(
@@ -464,32 +492,49 @@ def _slope_of_ends(curves: Mapping[float, water.WidthCurve], profile: Profile) -
     )  # fmt: skip
 
 
+WIDTH_NAME: dict[water.Width, str] = {
+    "fit": "Gaussian fit", "direct": "direct width", "wrapped": "wrapped normal",
+}  # fmt: skip
+
+
+def _claims_of_sines(found: Iterable[tuple[str, Order]], profile: Profile) -> list[scorecard.Row]:
+    """Claims 8 and 9 for every sine and measure of the spread."""
+    rows = []
+    for run, one in found:
+        estimator = WIDTH_NAME[one.width]
+        up = one.widths.get((1, "forward"))
+        if up is not None and (use := _told(up, one.width)).sum() > 1:
+            E = up.at[use] / one.scale
+            trend = estimate(
+                up.draws[:, use] @ _regression(E), up.sigma_deg.n_independent, up.sigma_deg.method
+            )
+            part = scorecard.judge(
+                f"slope of σθ against E, forward, {E.min():.2g} to {E.max():.2g} V/nm",
+                trend, (-np.inf, 0.0), profile, unit="° per V/nm",
+            )  # fmt: skip
+            rows.append(scorecard.row(8, [part], run=run, estimator=estimator))
+        gap = mean_gap(one, 1)
+        if gap.mean_deg is not NOTHING:
+            low, high = gap.fields_V_per_nm
+            part = scorecard.judge(
+                f"σθ reverse − forward, mean over {low:.2g} to {high:.2g} V/nm",
+                gap.mean_deg, (-np.inf, 0.0), profile, unit="°",
+            )  # fmt: skip
+            rows.append(scorecard.row(9, [part], run=run, estimator=estimator))
+    return rows
+
+
 def claims_of_order(
-    found: Mapping[str, Order], steps: Steps, profile: Profile
+    found: Iterable[tuple[str, Order]], steps: Steps, profile: Profile
 ) -> list[scorecard.Row]:
-    """Judge claims 8 to 11; ``found`` is the order over each sine by the runs it rests on."""
+    """Judge claims 8 to 11; ``found`` is the order over sines, each with the runs it rests on."""
     if profile.system.pore == "none":
         return []
-    rows = []
-    for run, one in found.items():
-        up = one.widths.get((1, "forward"))
-        if up is not None and len(up.at) > 1:
-            slope = _regression(up.at / one.scale)
-            trend = estimate(up.draws @ slope, up.sigma_deg.n_independent, up.sigma_deg.method)
-            part = scorecard.judge(
-                "slope of σθ against E, forward", trend, (-np.inf, 0.0), profile, unit="° per V/nm"
-            )
-            rows.append(scorecard.row(8, [part], run=run))
+    rows = _claims_of_sines(found, profile)
     ends = steps.curves.get("forward", {})
     if len(ends) > 1:
         rows.append(scorecard.row(8, [_slope_of_ends(ends, profile)], estimator="steps",
                                   run="step_up"))  # fmt: skip
-    for run, one in found.items():
-        if (gap := mean_gap(one, 1)) is not NOTHING:
-            part = scorecard.judge(
-                "σθ reverse − forward, mean over E > 0", gap, (-np.inf, 0.0), profile, unit="°"
-            )
-            rows.append(scorecard.row(9, [part], run=run))
     forward, reverse = (steps.fits.get(d, {}) for d in ("forward", "reverse"))
     parts = []
     for E_step in sorted(set(forward) & set(reverse)):
