@@ -265,7 +265,7 @@ def test_one_time_constant_of_charging_shows_at_every_frequency(monkeypatch):
     assert {len(row) for row in rows} == {len(loops.FREQUENCIES)}
     assert [row[:2] for row in rows[::2]] == [(d, "with the pore") for d in (
         "1 GHz, 1.2 V/nm", "5 GHz, 1.2 V/nm")]  # fmt: skip
-    assert rows[0][-2:] == ("no ion", f"{REPLICAS} K⁺ and 0 Cl⁻")
+    assert rows[0][-2:] == ("no ion", f"forward: no ion; reverse: {REPLICAS} K⁺ and 0 Cl⁻")
     assert rows[1][2] == results.NOT_IN_PROFILE
     assert rows[2][-1] == "no ion"
     assert found[0][0].crossings == {"K": 3 * REPLICAS, "Cl": 0}

@@ -6,7 +6,7 @@ where that was run. Fields are those of the reference box.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -87,7 +87,7 @@ class Driven(NamedTuple):
     ``loops`` is empty where the system was not run, and ``why`` then says so. ``crossings``
     counts passages of the membrane's middle plane, either way, by species. ``drive`` is the
     profile's own sine where none is given; ``along_field`` is the net number of passages along
-    it while it had one sign (``E > 0``, ``E < 0``).
+    it by its sign (``E > 0``, ``E < 0``), sweep direction and species.
     """
 
     profile: Profile
@@ -97,7 +97,7 @@ class Driven(NamedTuple):
     crossings: Mapping[str, int] = {}
     why: str = ""
     drive: Drive | None = None
-    along_field: Mapping[str, Mapping[str, int]] = {}
+    along_field: Mapping[str, Mapping[str, Mapping[str, int]]] = {}
 
     @property
     def sine(self) -> Sine:
@@ -452,7 +452,7 @@ def rows_by_frequency(found: Sequence[tuple[Driven, Driven]]) -> list[tuple[str,
                     _percent(current.share(slab.response, box.response)),
                     scorecard.describe(capacitance(one)),
                     scorecard.describe(charging_time(one)),
-                    *(_crossed(one.along_field[sign]) for _, _, sign in POLARITIES),
+                    *(_crossed_by_sweep(one.along_field[sign]) for _, _, sign in POLARITIES),
                 )
             )
     return rows
@@ -496,20 +496,30 @@ def _percent(share: Estimate) -> str:
 
 def _passages(data: xr.Dataset) -> dict[str, int]:
     """How often ions of each species went through the middle plane, all replicas together."""
-    return _counted(data, np.abs)
+    return _counted(abs(_moved(data)))
 
 
-def _along_field(data: xr.Dataset, polarity: current.Polarity) -> dict[str, int]:
-    """The same, but those against the field taken off, while it had one sign: an ion that
-    wavers in the plane does not count."""
-    E = data["field"].transpose("replica", "time").values[:, 1:]
-    return _counted(data, lambda moved: polarity * moved * (np.sign(E) == polarity))
+def _along_field(data: xr.Dataset, polarity: current.Polarity) -> dict[str, dict[str, int]]:
+    """The same by sweep direction while the field had one sign, but those against it taken off:
+    an ion that wavers in the plane does not count."""
+    E = data["field"].transpose("replica", "time").values
+    along = (polarity * (np.sign(E) == polarity))[:, 1:]
+    moving, moved = current.sweep_direction(E)[:, 1:], _moved(data)
+    return {
+        "forward": _counted(moved * along * (moving == 1)),
+        "reverse": _counted(moved * along * (moving == -1)),
+    }
 
 
-def _counted(data: xr.Dataset, weigh: Callable[[FloatArray], FloatArray]) -> dict[str, int]:
-    moved = data["charge"].sel(estimator="crossings").transpose("species", "replica", "time")
-    counts = weigh(np.diff(moved.values)).sum(axis=(1, 2))
-    return {str(s): round(float(n)) for s, n in zip(moved["species"].values, counts, strict=True)}
+def _moved(data: xr.Dataset) -> xr.DataArray:
+    """Charge through the middle plane between frames, (species, replica, time)."""
+    through = data["charge"].sel(estimator="crossings").transpose("species", "replica", "time")
+    return through.diff("time")
+
+
+def _counted(moved: xr.DataArray) -> dict[str, int]:
+    counts = moved.sum(["replica", "time"])
+    return {str(s): round(float(n)) for s, n in zip(counts["species"].values, counts, strict=True)}
 
 
 def _crossed(passages: Mapping[str, int]) -> str:
@@ -517,6 +527,12 @@ def _crossed(passages: Mapping[str, int]) -> str:
         return "no ion"
     text = " and ".join(f"{n} {SPECIES_NAME[s]}" for s, n in passages.items())
     return text.replace("-", "−")
+
+
+def _crossed_by_sweep(by_sweep: Mapping[str, Mapping[str, int]]) -> str:
+    if not any(any(passages.values()) for passages in by_sweep.values()):
+        return "no ion"
+    return "; ".join(f"{direction}: {_crossed(n)}" for direction, n in by_sweep.items())
 
 
 # --- constant fields --------------------------------------------------------------------
