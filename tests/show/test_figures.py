@@ -288,6 +288,19 @@ def test_a_relaxation_shows_the_fit_and_its_time():
     assert "(ps)" in left.get_xlabel()
 
 
+def test_a_field_looks_alike_in_both_panels_of_the_relaxations():
+    t = np.linspace(0, 10, 21)
+    one = figures.Relaxation(curve(t, t), t, "")
+    panels = {"forward": {0.2: one, 0.4: one}, "reverse": {0.0: one, 0.2: one}}
+    left, right = (
+        {points.get_label().split()[0]: (points.get_color(), points.get_marker())
+         for points in ax.lines if points.get_marker() != "None"}
+        for ax in figures.relaxation(panels).axes
+    )  # fmt: skip
+    assert left["0.2"] == right["0.2"]
+    assert len({left["0.2"], left["0.4"], right["0"]}) == 3
+
+
 def test_no_identifiable_time_is_said_so():
     nothing = Curve.bare([], [])
     figure = figures.relaxation_times({"forward": nothing, "reverse": nothing}, length_x_nm=8.0)
@@ -389,9 +402,12 @@ def test_pulses_that_were_not_run_have_no_panel():
 def test_wild_ratios_without_bounds_do_not_set_the_scale():
     wild = Curve(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 500.0]),
                  np.array([0.8, 1.5, -np.inf]), np.array([1.2, 40.0, np.inf]))  # fmt: skip
-    (ax,) = figures.pulse_pairs({"with the pore": {"ppf": {"box": wild}}}, STATED, {}).axes
-    low, high = ax.get_ylim()
+    figure = figures.pulse_pairs({"with the pore": {"ppf": {"box": wild}}}, STATED, {})
+    low, high = figure.axes[0].get_ylim()
     assert low < 0 < 3.1 < high < 15
+    assert "bars that reach the frame go on" in figure.get_supxlabel()
+    tame = figures.pulse_pairs({"with the pore": {"ppf": {"box": curve([1], [1])}}}, STATED, {})
+    assert tame.get_supxlabel() == ""
 
 
 def test_trains_are_drawn_by_number_with_the_published_level():

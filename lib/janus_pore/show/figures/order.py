@@ -237,9 +237,11 @@ def relaxation(panels: Mapping[str, Mapping[float, Relaxation]], *, note: str = 
     figure = blank(DOUBLE_IN, 3.5)
     axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
     markers = "osD^vP*X"
+    fields = sorted(set().union(*panels.values()))  # a field looks alike in both panels
+    shades = mpl.colormaps["cividis"](np.linspace(0.05, 0.8, max(len(fields), 2)))
     for ax, (direction, steps) in zip(axes, panels.items(), strict=True):
-        shades = mpl.colormaps["cividis"](np.linspace(0.05, 0.8, max(len(steps), 2)))
-        for k, (field, one) in enumerate(sorted(steps.items())):
+        for field, one in sorted(steps.items()):
+            k = fields.index(field)
             colour = mpl.colors.to_hex(shades[k])
             every = max(1, len(one.measured.x) // 25)
             draw_line(

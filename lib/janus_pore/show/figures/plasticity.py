@@ -74,9 +74,9 @@ WILD_RATIOS = (-2.0, 6.0)
 """Ratios without bounds that lie outside this stay off the picture: they are noise over noise."""
 
 
-def _ratio_limits(ax: Axes, curves: Sequence[Curve], levels: Sequence[float]) -> None:
+def _ratio_limits(ax: Axes, curves: Sequence[Curve], levels: Sequence[float]) -> bool:
     """Limits that show all levels, all values that have an interval, and those intervals as
-    far as twice that range; of other values, those that are not wild."""
+    far as twice that range; of other values, those that are not wild. Whether that cuts any."""
     fixed = [0.0, 1.0, *levels]
     ends: list[float] = []
     for curve in curves:
@@ -91,6 +91,10 @@ def _ratio_limits(ax: Axes, curves: Sequence[Curve], levels: Sequence[float]) ->
     high = max([high, *(min(end, high + span) for end in ends)])
     room = 0.06 * (high - low)
     ax.set_ylim(low - room, high + room)
+    return any(end < low - room or end > high + room for end in ends)
+
+
+CUT = "bars that reach the frame go on beyond it"
 
 
 def _stated(ax: Axes, levels: Mapping[str, float]) -> None:
@@ -127,6 +131,7 @@ def _ratios(
     protocols = [protocol for protocol in levels if any(protocol == ran for _, ran in run)]
     figure = blank(DOUBLE_IN if len(protocols) > 1 else SINGLE_IN, 0.7 + 2.1 * len(titles))
     axes = figure.subplots(len(titles), len(protocols), sharex="col", squeeze=False)
+    cut = False
     for ax, (title, protocol) in zip(axes.flat, itertools.product(titles, protocols), strict=True):
         if (title, protocol) not in run:
             ax.set_visible(False)
@@ -138,7 +143,7 @@ def _ratios(
         _by_estimator(figure, ax, pale, pale=True)
         _by_estimator(figure, ax, curves)
         _stated(ax, stated)
-        _ratio_limits(ax, [*curves.values(), *pale.values()], list(stated.values()))
+        cut |= _ratio_limits(ax, [*curves.values(), *pale.values()], list(stated.values()))
         for estimator, fit in (fits or {}).get(title, {}).get(protocol, {}).items():
             if fit.identifiable:
                 delays = curves[estimator].x
@@ -155,9 +160,8 @@ def _ratios(
         for e, curve in rows[title][protocol].items():
             seen[e] = seen.get(e, False) or bool(np.isfinite(curve.value).any())
     absent = [ESTIMATOR_NAME[e] for e, any_there in seen.items() if not any_there]
-    add_note(
-        figure, "; ".join([note, *(f"no ratio by {name}" for name in absent)]).removeprefix("; ")
-    )
+    said = [note, CUT if cut else "", *(f"no ratio by {name}" for name in absent)]
+    add_note(figure, "; ".join(filter(None, said)))
     return figure
 
 
@@ -273,16 +277,17 @@ def ratio_by_width(
     """
     figure = blank(DOUBLE_IN, 2.7)
     axes = np.atleast_1d(figure.subplots(1, len(panels)))
+    cut = False
     for ax, (protocol, (curves, how)) in zip(axes, panels.items(), strict=True):
         ax.axhline(1, color="#BBBBBB", lw=0.6, zorder=0)
         widest = max(float(curve.x.max()) for curve in curves.values())
         _by_estimator(figure, ax, curves)
-        _ratio_limits(ax, list(curves.values()), [])
+        cut |= _ratio_limits(ax, list(curves.values()), [])
         ax.set_title(f"{PROTOCOL_NAME[protocol]}:\n{how}", fontsize=7.5)
         ax.set(xlabel="width of a pulse (ps)", xlim=(0, 1.1 * widest))
     axes[0].set_ylabel("I1 / I0")
     legend_above(figure, axes[0])
-    add_note(figure, note)
+    add_note(figure, "; ".join(filter(None, [note, CUT if cut else ""])))
     return figure
 
 
