@@ -1,11 +1,14 @@
 """Currents, loops and onsets against closed forms and injected truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from janus_pore.errors import MeasureError
 from janus_pore.measure.current import (
     NANOAMPERE_PER_E_PER_PS,
+    RELEVANT_DROP,
     asymmetry,
     constant_field_branch,
     current_from_charge,
@@ -21,6 +24,7 @@ from janus_pore.measure.current import (
     sweep_direction,
     threshold_asymmetry,
     window_average,
+    window_of_cycles,
 )
 from janus_pore.measure.statistics import blocks
 
@@ -82,13 +86,32 @@ def test_total_is_transport_and_charging() -> None:
 
 def test_cycles_become_units() -> None:
     values = np.arange(24).reshape(2, 12)
-    assert cycles_as_units(values, 3).tolist() == [
+    assert cycles_as_units(values, np.arange(12), 4.0).tolist() == [
         [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15], [16, 17, 18, 19],
         [20, 21, 22, 23],
     ]  # fmt: skip
-    assert cycles_as_units(np.zeros((4, 2, 11)), 5).shape == (20, 2, 2)
-    with pytest.raises(MeasureError, match="12 windows cannot be cut into 13"):
-        cycles_as_units(values, 13)
+    # half a cycle more is left out, less than a cycle is one unit
+    assert cycles_as_units(values, np.arange(12), 8.0).tolist() == [
+        list(range(8)), list(range(12, 20)),
+    ]  # fmt: skip
+    assert cycles_as_units(values, np.arange(12), 30.0).tolist() == values.tolist()
+    assert cycles_as_units(np.zeros((4, 2, 11)), np.arange(11), 2.0).shape == (20, 2, 2)
+    with pytest.raises(MeasureError, match=r"every 1 ps cannot show cycles of 0\.9 ps"):
+        cycles_as_units(values, np.arange(12), 0.9)
+    with pytest.raises(MeasureError, match="1 to 2 ps apart"):
+        cycles_as_units(values[:, :3], [0.0, 1.0, 3.0], 2.0)
+
+
+@pytest.mark.parametrize("period", [10 / 3, 6.4, 1000 / 3])
+def test_cycles_stay_in_phase_where_no_whole_number_of_samples_fits(period: float) -> None:
+    time = np.arange(0, 30 * period, 1.0)
+    units = cycles_as_units(np.modf(time / period)[0][None], time, period)
+    assert len(units) >= 29
+    assert (units[:, 0] * period < 1 + 1e-6).all()  # each begins less than a sample late
+    assert units.shape[1] == int(period)
+    assert window_of_cycles(5.0, 1000 / 3) == pytest.approx(1000 / 3 / 66)
+    assert window_of_cycles(5.0, 200.0) == 5.0
+    assert window_of_cycles(5.0, 4.0) == 4.0
 
 
 def test_directions_follow_the_magnitude_of_the_field() -> None:
@@ -167,6 +190,20 @@ def test_no_onset_where_there_is_none(shape, sigma: float, not_found: int) -> No
     assert verdicts.count("not found") >= not_found
 
 
+def test_what_is_not_found_is_excluded_by_its_interval() -> None:
+    """Few replicas whose currents differ by more than noise: the verdict and the drop agree."""
+    excluded = 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        fall = peaked(FIELD, 0.8) + 0.5 * rng.standard_normal((5, 1)) * FIELD * np.abs(FIELD)
+        branch = sweep(FIELD, fall + rng.normal(0, 0.1, fall.shape), EDGES, resamples=200)
+        found = ndr_onset(branch[1, "forward"])
+        if found.verdict == "not found":
+            excluded += 1
+            assert found.drop.high < RELEVANT_DROP
+    assert excluded >= 5
+
+
 def test_weak_drop_in_noise_is_not_enough_statistics() -> None:
     current = noisy(peaked(FIELD, 0.8), 5.0, 4, 0)
     branch = sweep(FIELD, current, EDGES)[1, "forward"]
@@ -241,6 +278,10 @@ def test_asymmetry_between_polarities() -> None:
     assert hits >= 90
     np.testing.assert_allclose(field, branches[1, "forward"].field_V_per_nm)
     assert difference.value[-1] == pytest.approx(1 / 3, abs=0.15)
+    # fields that agree but for rounding are the same
+    minus = branches[-1, "forward"]
+    nearer = replace(minus, field_V_per_nm=minus.field_V_per_nm * (1 - 1e-15))
+    assert len(asymmetry(branches[1, "forward"], nearer)[0]) == len(field)
 
 
 def test_steady_current_and_its_bound_without_events() -> None:

@@ -252,6 +252,24 @@ def test_agreement_is_counted_in_standard_errors() -> None:
     assert found["pore water"].deviations < 4
 
 
+def test_frames_closer_together_do_not_count_more() -> None:
+    """Segments that protocols share bring their own spacing of frames with them."""
+    t = np.r_[np.arange(0, 10, 0.1), np.arange(10, 100.1, 0.5)]
+    noise = np.random.default_rng(0).normal(0, 0.1, (8, 1))
+    values = 20 * (1 - np.exp(-t / 5)) + noise
+    whole = xr.Dataset(
+        {
+            "pore_water_count": (("replica", "time"), values),
+            "dipole_x": (("replica", "time"), values),
+            "charge": (("replica", "estimator", "species", "time"), np.zeros((8, 1, 1, len(t)))),
+        },
+        coords={"time": t, "estimator": ["box"]},
+    )
+    even = whole.isel(time=np.flatnonzero(np.isclose(t % 0.5, 0) | np.isclose(t % 0.5, 0.5)))
+    for found in shipped.compare({"a": whole}, {"a": even})[:2]:
+        assert found.again[0] == pytest.approx(found.shipped[0], abs=0.01)
+
+
 def test_a_damaged_protocol_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "steps.nc"
     path.write_bytes(b"no netCDF")

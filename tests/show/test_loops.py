@@ -277,6 +277,30 @@ def test_one_time_constant_of_charging_shows_at_every_frequency(monkeypatch):
     )
 
 
+@pytest.mark.parametrize("cycles", [5, 2.5])
+def test_a_capacitor_has_no_time_constant_at_any_frequency_or_length(cycles):
+    """At 3 GHz a period holds 66.7 windows of 5 ps; half a cycle more is not one."""
+    sine = spec.Sine(amplitude_V_per_nm=1.2, frequency_GHz=3.0, cycles=cycles)
+    t = np.arange(0.0, cycles * 1000 / 3 + 1e-6, 0.5)
+    E = 1.2 * np.sin(2 * np.pi * 0.003 * t)
+    rng = np.random.default_rng(0)
+    charge = np.zeros((REPLICAS, 3, 2, len(t)))
+    charge[:, 0, 0] = 0.55 * 8.0 * E + rng.normal(0, 0.02, (REPLICAS, len(t)))
+    data = xr.Dataset(
+        {
+            "field": (("replica", "time"), np.tile(E, (REPLICAS, 1))),
+            "charge": (("replica", "estimator", "species", "time"), charge),
+        },
+        coords={"replica": range(REPLICAS), "time": t, **COORDINATES},
+    )
+    box = loops.sweeps(data, sine, PROFILE, window_ps=5.0)["box"]["total"]
+    assert len(box.current_nA) == REPLICAS * int(cycles)
+    exact = np.pi / 2 * 1.2**2 * 0.55 * 8.0 * 2 * np.pi * 0.003 * NANOAMPERE_PER_E_PER_PS
+    assert loops.loop_areas(box)["positive"].value == pytest.approx(exact, rel=0.02)
+    ahead = np.angle(box.response.mean())
+    assert ahead == pytest.approx(np.pi / 2, abs=0.01)
+
+
 def capacitor_of(size):
     def current(E, slope):
         return size * np.gradient(E) / (2 * np.pi / (len(E) - 1)) + 0.0 * slope

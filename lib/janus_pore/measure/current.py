@@ -17,7 +17,6 @@ from scipy import stats
 
 from ..errors import MeasureError
 from .statistics import (
-    CONFIDENCE,
     FEWEST_UNITS,
     RESAMPLES,
     Band,
@@ -212,26 +211,66 @@ def split_charging(quantity: npt.ArrayLike, axis: int = 0) -> tuple[FloatArray, 
     return pore, box - pore
 
 
-def cycles_as_units(values: npt.ArrayLike, cycles: int) -> FloatArray:
-    """Cycles of every replica as independent units.
+def cycles_as_units(values: npt.ArrayLike, time_ps: npt.ArrayLike, period_ps: float) -> FloatArray:
+    """Whole cycles of every replica as independent units.
 
     Parameters
     ----------
     values : (replicas, ..., n)
-        Windows along the last axis; a remainder beyond a whole number per cycle is left out.
+        Windows or frames along the last axis; what lies beyond the last whole cycle is left out.
+    time_ps : (n,)
+        Of the windows or frames, evenly spaced. A cycle's first is that at its beginning or the
+        next one, so that cycles are in phase to within one, exactly where the period is a
+        multiple of the spacing.
+    period_ps
+        Of the field. A series shorter than that is one unit.
 
     Returns
     -------
-    (replicas · cycles, ..., n // cycles)
+    (replicas · cycles, ..., samples of a cycle)
+
+    Raises
+    ------
+    MeasureError
+        If the samples are unevenly spaced, or farther apart than a period.
     """
-    x = np.asarray(values, dtype=float)
-    length = x.shape[-1] // cycles
+    x, t = np.asarray(values, dtype=float), np.asarray(time_ps, dtype=float)
+    spacing = float(np.median(np.diff(t)))
+    per_cycle = period_ps / spacing
+    cycles = max(1, int(len(t) / per_cycle + 1e-6))
+    length = min(int(per_cycle + 1e-6), len(t))
     if length == 0:
         raise MeasureError(
-            f"{x.shape[-1]} windows cannot be cut into {cycles} cycles; use shorter windows"
+            f"samples every {spacing:g} ps cannot show cycles of {period_ps:g} ps; use shorter "
+            "windows or frames"
         )
-    cut = x[..., : length * cycles].reshape(*x.shape[:-1], cycles, length)
-    return np.moveaxis(cut, -2, 1).reshape(-1, *x.shape[1:-1], length)
+    if np.ptp(np.diff(t)) > 1e-3 * spacing:
+        raise MeasureError(
+            f"cycles need evenly spaced samples, and these are {np.diff(t).min():g} to "
+            f"{np.diff(t).max():g} ps apart; run the protocol with one frame_ps"
+        )
+    starts = np.ceil(per_cycle * np.arange(cycles) - 1e-6).astype(int)
+    starts = starts[starts + length <= len(t)]
+    cut = np.stack([x[..., s : s + length] for s in starts], axis=1)
+    return cut.reshape(-1, *x.shape[1:-1], length)
+
+
+def window_of_cycles(window_ps: float, period_ps: float) -> float:
+    """The shortest window, ps, of at least ``window_ps`` of which a period holds whole ones."""
+    return period_ps / max(1, int(period_ps / window_ps + 1e-6))
+
+
+def carried_on(
+    values: npt.ArrayLike, time_ps: npt.ArrayLike, end_ps: float
+) -> tuple[FloatArray, FloatArray]:
+    """A series (..., n) and its times (n,), linearly carried on to ``end_ps`` if that is less than
+    a frame away: frames need not fall on the end of the last cycle."""
+    x, t = np.asarray(values, dtype=float), np.asarray(time_ps, dtype=float)
+    share = (end_ps - t[-1]) / (t[-1] - t[-2])
+    if not 1e-6 < share < 1:
+        return x, t
+    last = x[..., -1:] + share * (x[..., -1:] - x[..., -2:-1])
+    return np.concatenate([x, last], axis=-1), np.append(t, end_ps)
 
 
 def sweep_direction(field_V_per_nm: npt.ArrayLike) -> npt.NDArray[np.int8]:
@@ -367,7 +406,8 @@ def ndr_onset(
     if positive.enough and positive.low > 0:
         if falling.any() and falls[0] > margin:
             verdict = "found"
-        elif np.nanquantile(fall[1:], 0.5 + CONFIDENCE / 2) < RELEVANT_DROP:
+        # Draws that all agree have no interval, and are told by their own largest.
+        elif (drop.high if drop.enough else np.nanmax(fall[1:])) < RELEVANT_DROP:
             verdict = "not found"
     return Onset(onset, float(confirmed), drop, verdict, onsets)
 
@@ -529,14 +569,16 @@ def asymmetry(positive: Branch, negative: Branch) -> tuple[FloatArray, Band, Est
     -------
     field_V_per_nm : (bins,)
         Fields |E| at which both branches are compared: those of ``positive`` within the
-        range of ``negative``.
+        range of ``negative``, or less than a quarter of a bin beyond it.
     difference
         (J₊ - J₋)/(largest J) with J the outward current, at each field.
     overall
         (∫J₊ - ∫J₋)/(∫J₊ + ∫J₋) over |E|.
     """
     E_plus, E_minus = np.abs(positive.field_V_per_nm), np.abs(negative.field_V_per_nm)
-    use = (E_plus >= E_minus[0]) & (E_plus <= E_minus[-1])
+    # The frames of one bin differ a little in their mean field, if only by rounding.
+    slack = 0.25 * float(np.diff(E_plus).min()) if len(E_plus) > 1 else 0.0
+    use = (E_plus >= E_minus[0] - slack) & (E_plus <= E_minus[-1] + slack)
     E = E_plus[use]
     if len(E) < 2:
         raise MeasureError("the two polarities share fewer than two fields; use the same bins")

@@ -249,9 +249,14 @@ def compare_windows(old: xr.Dataset, new: xr.Dataset, asked: Windows) -> list[Ag
     return out
 
 
+def _in_time(values: xr.DataArray) -> xr.DataArray:
+    """Mean over time: frames that segments share with other protocols may lie closer."""
+    return values.integrate("time") / float(values["time"][-1] - values["time"][0])
+
+
 _QUANTITIES: dict[str, Callable[[xr.Dataset], xr.DataArray]] = {
-    "pore water": lambda d: d["pore_water_count"].mean("time"),
-    "dipole of the pore water (D)": lambda d: d["dipole_x"].mean("time"),
+    "pore water": lambda d: _in_time(d["pore_water_count"]),
+    "dipole of the pore water (D)": lambda d: _in_time(d["dipole_x"]),
     "charge, whole box (e)": lambda d: (
         d["charge"].sel(estimator="box").sum("species").isel(time=-1)
     ),

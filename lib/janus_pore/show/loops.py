@@ -128,25 +128,29 @@ def sweeps(
     profile
         The run's profile.
     window_ps
-        Of the current; by default the profile's.
+        Of the current; by default the profile's. Where a period does not hold a whole number of
+        them they are made a little longer, so that all cycles are in phase.
 
     Notes
     -----
     A cycle of a replica counts as one independent unit. |E| is binned evenly, about one
     bin for each window of a quarter cycle and at most 24.
     """
+    period = 1000 / waveform.frequency_GHz
     window = profile.run.current_window_ps if window_ps is None else window_ps
+    window = current.window_of_cycles(window, period)
     time = data["time"].values
+    end = time[0] + period * max(1, int(waveform.cycles + 1e-6))
     charge = data["charge"].transpose("replica", "estimator", "species", "time").values
-    centre, nA = current.current_from_charge(charge, time, window)
-    _, E = current.window_average(data["field"].values, time, window)
-    cycles = max(1, int(waveform.cycles + 1e-6))
-    nA = current.cycles_as_units(nA, cycles)
-    E = current.cycles_as_units(E, cycles)[0] / profile.field_scale
+    centre, nA = current.current_from_charge(*current.carried_on(charge, time, end), window)
+    _, E = current.window_average(*current.carried_on(data["field"].values, time, end), window)
+    replicas = len(nA)
+    nA = current.cycles_as_units(nA, centre, period)
+    E = current.cycles_as_units(E, centre, period)[0] / profile.field_scale
     centre = centre[: len(E)] - time[0]
     bins = int(np.clip(len(E) // 5, 4, 24))
     edges = np.linspace(0.0, abs(waveform.amplitude_V_per_nm), bins + 1)
-    unit = "replicas" if cycles == 1 else "cycles"
+    unit = "replicas" if len(nA) == replicas else "cycles"
     out: dict[str, dict[str, Sweeps]] = {}
     for k, estimator in enumerate(data["estimator"].values.tolist()):
         parts = {name: nA[:, k, s] for s, name in enumerate(data["species"].values.tolist())}

@@ -102,11 +102,11 @@ class Order(NamedTuple):
 
 def _cycles_of_angles(data: xr.Dataset, waveform: Sine) -> tuple[FloatArray, FloatArray, str]:
     """Angles (units, frames, slots) and field (frames,) of one cycle, and what a unit is."""
-    cycles = max(1, int(waveform.cycles + 1e-6))
+    time, period = data["time"].values, 1000 / waveform.frequency_GHz
     theta = data["theta"].transpose("replica", "slot", "time").values
-    theta = current.cycles_as_units(theta, cycles).transpose(0, 2, 1)
-    E = current.cycles_as_units(data["field"].values, cycles)[0]
-    return theta, E, "replicas" if cycles == 1 else "cycles"
+    theta = current.cycles_as_units(theta, time, period).transpose(0, 2, 1)
+    E = current.cycles_as_units(data["field"].values, time, period)[0]
+    return theta, E, "replicas" if len(theta) == data.sizes["replica"] else "cycles"
 
 
 def order(
@@ -394,10 +394,10 @@ class Reaction(NamedTuple):
 
 def reaction(data: xr.Dataset, waveform: Sine, profile: Profile, *, bins: int = 8) -> Reaction:
     """Dipole per volume of the pore's water and the field that it makes, over a sine."""
-    cycles = max(1, int(waveform.cycles + 1e-6))
-    unit = "replicas" if cycles == 1 else "cycles"
-    dipole = current.cycles_as_units(data["dipole_x"].values, cycles)
-    E = current.cycles_as_units(data["field"].values, cycles)[0] / profile.field_scale
+    time, period = data["time"].values, 1000 / waveform.frequency_GHz
+    dipole = current.cycles_as_units(data["dipole_x"].values, time, period)
+    E = current.cycles_as_units(data["field"].values, time, period)[0] / profile.field_scale
+    unit = "replicas" if len(dipole) == data.sizes["replica"] else "cycles"
     edges = np.linspace(0.0, np.abs(E).max() * (1 + 1e-9), bins + 1)
     # a branch bins any quantity by field and sweep; here it is a dipole in debye
     branches = current.sweep(E, dipole, edges, unit=unit)
