@@ -2,8 +2,10 @@
 
 import itertools
 import math
+import os
 import re
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from hypothesis import given
 from damage import injuries
 from janus_pore.drive import gromacs, segments, workers
 from janus_pore.drive.gromacs import Gmx, Layout, Stop
-from janus_pore.errors import GromacsError
+from janus_pore.errors import GromacsError, StoppedError
 from janus_pore.spec import RunSpec, SystemSpec
 
 GPU_LOG = """
@@ -234,6 +236,29 @@ website at http://www.gromacs.org/Documentation/Errors
     assert "For more information" not in said
     killed = gromacs.failure(["gmx", "mdrun"], tmp_path, -9, "step 5\n")
     assert "killed by signal SIGKILL" in killed
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("INT", StoppedError), ("TERM", StoppedError), ("SEGV", GromacsError)]
+)
+def test_a_tool_that_somebody_ended_has_not_failed(
+    tmp_path: Path, name: str, error: type[Exception]
+) -> None:
+    """What it was reading is then not taken for damaged."""
+    program = tmp_path / "gmx"
+    program.write_text(f"#!/bin/sh\nulimit -c 0\nkill -{name} $$\n")
+    program.chmod(0o755)
+    with pytest.raises(error, match=f"SIG{name}"):
+        Gmx(program, (2024, 2), "").run(["energy"], cwd=tmp_path)
+    assert not issubclass(StoppedError, GromacsError)
+
+
+def test_a_ctrl_c_at_the_terminal_is_for_the_driver_alone(tmp_path: Path) -> None:
+    program = tmp_path / "gmx"
+    program.write_text(f"#!/bin/sh\n{sys.executable} -c 'import os; print(os.getsid(0))'\n")
+    program.chmod(0o755)
+    printed = Gmx(program, (2024, 2), "").run([], cwd=tmp_path)
+    assert int(printed) != os.getsid(0)
 
 
 @pytest.mark.gromacs

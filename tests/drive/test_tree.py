@@ -1,5 +1,8 @@
 """Keys, cuts and sharing, without molecular dynamics."""
 
+import errno
+import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from janus_pore.build.system import BuiltSystem
 from janus_pore.drive import segments as tree
+from janus_pore.drive import workers
 from janus_pore.errors import MeasureError, RunError, SpecError
 from janus_pore.spec import Constant, PulseTrain, RunSpec, Sine, Step, SystemSpec
 
@@ -90,6 +94,112 @@ def test_one_more_delay_costs_one_more_branch(tmp_path: Path) -> None:
     # What was cut otherwise before is taken as it lies.
     again = grown(at, {"11": pair(11)}, known=as_known(before))["11"]
     assert again == before["11"]
+
+
+def test_the_missing_way_to_a_known_segment_is_made_again_as_it_was_cut(tmp_path: Path) -> None:
+    """Or the known one would pass for the whole way, though it has only the end of it."""
+    at = root(tmp_path)
+    waves = {f"{t}": Constant(field_V_per_nm=0.5, duration_ps=t) for t in (5, 10)}
+    first, last = grown(at, waves)["10"]
+    known = {last.key: as_known({"a": [last]})[last.key]}
+    assert grown(at, {"10": waves["10"]}, known=known)["10"] == [first, last]
+
+
+@pytest.mark.parametrize("again", ["the same state", "another state"])
+def test_a_half_finished_segment_goes_on_only_from_its_parents_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    waves = {f"{t}": Constant(field_V_per_nm=0.5, duration_ps=t) for t in (5, 10)}
+    parent, segment = grown(root(tmp_path), waves)["10"]
+    monkeypatch.setattr(tree, "fingerprint", lambda _, path: path.read_text().split(",")[0])
+    for folder, name, content in (
+        (segment.partial, "start.cpt", "the same state, at noon"),
+        (parent.dir, "state.cpt", f"{again}, at midnight"),
+    ):
+        folder.mkdir(parents=True)
+        (folder / name).write_text(content)
+    about = {"sha256": tree.sha256(parent.dir / "state.cpt")}
+    tree._write_json(parent.dir / "manifest.json", {"files": {"state.cpt": about}})
+    same = again == "the same state"
+    assert tree._from_its_parent(SimpleNamespace(gmx=None), segment) is same
+    shutil.rmtree(parent.dir)  # nothing says that it differs
+    assert tree._from_its_parent(SimpleNamespace(gmx=None), segment)
+
+
+def test_a_full_disk_is_not_put_down_to_the_trajectory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """trjcat ends well where it could not write all: what it left is cut short, not damaged."""
+    (segment,) = grown(root(tmp_path), {"a": Constant(field_V_per_nm=0.5, duration_ps=5)})["a"]
+    chunk = segment.partial / "chunk-0-100"
+    chunk.mkdir(parents=True)
+    (chunk / "md.part0001.xtc").write_bytes(bytes(3 * 2**20))
+
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tree, "_check_room", full)
+        with (
+            pytest.raises(RunError, match=r"No space left.*free space"),
+            tree.writing(segment),
+            tree._discarding(segment.partial),
+        ):
+            raise MeasureError("cut short after frame 0")
+    assert (chunk / "md.part0001.xtc").exists()
+    tree._check_room(segment.partial)
+    assert [path.name for path in segment.partial.iterdir()] == ["chunk-0-100"]
+    with pytest.raises(MeasureError, match="makes it again"), tree._discarding(segment.partial):
+        raise MeasureError("damaged")
+    assert not segment.partial.exists()
+
+
+def test_a_trajectory_kept_from_half_way_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (segment,) = grown(root(tmp_path), {"a": Constant(field_V_per_nm=0.5, duration_ps=5)})["a"]
+    segment.partial.mkdir(parents=True)
+    monkeypatch.setattr(tree, "_join", lambda _, parts: parts[-1])
+    said: list[str] = []
+    engine = SimpleNamespace(say=said.append)
+    assert tree._kept_trajectory(engine, segment) == []
+    late = segment.partial / "trajectory-chunk-1500-2500.xtc"
+    late.touch()
+    assert tree._kept_trajectory(engine, segment) == [late]
+    assert "only its last 0 of 5 ps" in said[0]
+    assert "only its last 2 of 5 ps" in said[1]
+    (segment.partial / "trajectory-chunk-0-1500.xtc").touch()
+    assert tree._kept_trajectory(engine, segment) == [late]
+    assert len(said) == 2
+
+
+def test_children_wait_for_a_parent_that_another_object_stands_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows name their settling anew, where charging has named it already."""
+    ways = [
+        grown(root(tmp_path), {f"{E}": Constant(field_V_per_nm=E, duration_ps=5)}) for E in (0, 1)
+    ]
+    (one,), (other,) = (way for each in ways for way in each.values())
+    assert one.parent == other.parent
+    assert one.parent is not other.parent
+    made: list[str] = []
+
+    def simulate(_: object, segment: tree.Segment, __: object) -> object:
+        if segment.parent is not None and segment.parent.kind == "settle":
+            assert "settle" in made, "began before its parent"
+        time.sleep(0.05 if segment.kind == "drive" else 1.2)  # longer than the pool waits
+        made.append(segment.kind)
+        return segment
+
+    monkeypatch.setattr(workers, "_simulate", simulate)
+    monkeypatch.setattr(workers, "_finish", lambda *_: None)
+    monkeypatch.setattr(workers.segments, "done_ps", lambda _: 0.0)
+    engine = SimpleNamespace(stop=SimpleNamespace(reason=None), gmx=None, run=RUN, reducer=None)
+    layout = SimpleNamespace(workers=2, flags=lambda *_: [])
+    assert one.parent is not None
+    workers.execute(engine, [one.parent, other, one], "test", layout, progress=False)
+    assert made == ["settle", "drive", "drive"]
 
 
 def test_keys_do_not_depend_on_cuts_or_frames(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from .. import paths
-from ..errors import GromacsError
+from ..errors import GromacsError, StoppedError
 from ..spec import RunSpec, SystemSpec
 
 MINIMUM_VERSION = (2021, 0)
@@ -102,12 +102,15 @@ class Gmx:
         ------
         GromacsError
             With the lines that matter and the command to repeat.
+        StoppedError
+            If somebody ended it, which says nothing of its input.
         """
         command = self.command(arguments)
         try:
+            # In a session of its own, for a Ctrl-C is for the driver, which ends in order.
             done = subprocess.run(
                 command, cwd=cwd, input=stdin, env=environment(), text=True, errors="replace",
-                capture_output=True, check=False,
+                capture_output=True, check=False, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             raise GromacsError(f"{self.path} cannot be run: {error}") from error
@@ -115,6 +118,11 @@ class Gmx:
         printed = done.stdout + done.stderr
         if log is not None:
             log.write_text(printed, encoding="utf-8")
+        if -done.returncode in _ENDINGS:
+            name = signal.Signals(-done.returncode).name
+            raise StoppedError(
+                f"gmx {arguments[0]} was ended by {name} in {cwd}; the same command continues"
+            )
         if done.returncode:
             raise GromacsError(failure(command, cwd, done.returncode, printed))
         return printed
@@ -122,6 +130,10 @@ class Gmx:
     def command(self, arguments: Sequence[str | Path]) -> list[str]:
         """Whole command line of a tool."""
         return [str(self.path), "-nocopyright", *(str(a) for a in arguments)]
+
+
+_ENDINGS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+"""Signals by which people, schedulers and the kernel end a program, whatever it does."""
 
 
 def said(report: str, what: str) -> str:

@@ -311,9 +311,8 @@ def grow(
             return nodes[name]
         earlier = max(c for c in cuts if c < step)
         if name in known:
-            there = int(known[name]["start_step"])
-            if there == 0 or node_key(history, there) in known:
-                earlier = there
+            # What is not there of the way to it has to be made again, and ends where it begins.
+            earlier = int(known[name]["start_step"])
         parent = node(history, earlier, cuts)
         offset = root.offset_steps if kind == "drive" else 0
         ends = math.gcd(earlier + offset, step + offset)
@@ -632,11 +631,22 @@ def simulate(engine: Engine, held: Claim, flags: list[str]) -> bool:
 def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
     segment, partial = held.segment, held.segment.partial
     options = segment_options(engine, segment)
-    plan = {"mdp": options, "parent": segment.parent.key if segment.parent else None}
+    plan = {
+        "mdp": options,
+        "parent": segment.parent.key if segment.parent else None,
+        "stamp": reduction_stamp(engine.system, engine.run),
+    }
     begun = _read_json(partial / "plan.json")
-    if begun != plan | _inputs(partial):
-        if begun is not None and all(begun.get(name) == value for name, value in plan.items()):
+    stale = begun is not None and not _from_its_parent(engine, segment)
+    if stale or begun != plan | _inputs(partial):
+        if stale:
+            engine.say(
+                f"{partial} continued a state that its parent no longer ends in; it begins again"
+            )
+        elif begun is not None and all(begun.get(name) == value for name, value in plan.items()):
             engine.say(f"what {partial} began from is damaged; it begins again")
+        elif begun is not None:
+            engine.say(f"{partial} was begun for other parameters; it begins again")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         if segment.parent is not None:
@@ -697,6 +707,21 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
     finally:
         reducing.finish()
     _record_done(partial, ran)
+    return True
+
+
+def _from_its_parent(engine: Engine, segment: Segment) -> bool:
+    """Whether a half-finished segment began from the state in which its parent ends now."""
+    begun = segment.partial / "start.cpt"
+    if segment.parent is None or not begun.exists():
+        return True
+    for place in (segment.parent.partial, segment.parent.dir):
+        state, recorded = place / "state.cpt", _recorded_state(place)
+        if recorded is not None and state.exists():
+            # The same state made again comes in a file of another time.
+            return sha256(begun) == recorded or fingerprint(engine.gmx, begun) == fingerprint(
+                engine.gmx, state
+            )
     return True
 
 
@@ -793,12 +818,31 @@ class _Reducing:
 
 @contextlib.contextmanager
 def _discarding(partial: Path) -> Iterator[None]:
-    """Discard a segment whose trajectory cannot be reduced: nothing else would help."""
+    """Discard a segment whose trajectory cannot be reduced: nothing else would help.
+
+    Unless the disk is full, which GROMACS does not always say of what it writes.
+    """
     try:
         yield
     except (MeasureError, GromacsError) as error:
+        with contextlib.suppress(FileNotFoundError):  # discarded already
+            _check_room(partial)
         shutil.rmtree(partial, ignore_errors=True)
         raise type(error)(f"{error} (the same command makes it again)") from error
+
+
+def _check_room(partial: Path) -> None:
+    """Raise OSError where what is set aside could not be written once more."""
+    waiting = sum(path.stat().st_size for path in partial.glob("chunk-*/md.part*"))
+    probe = partial / "room"
+    try:
+        with probe.open("wb") as file:
+            for _ in range(waiting // 2**20 + 1):
+                file.write(bytes(2**20))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _minimise_and_relax(engine: Engine, held: Claim, flags: list[str]) -> bool:
@@ -1033,7 +1077,7 @@ def _finish(engine: Engine, segment: Segment) -> None:
     kept = [partial / "state.cpt", partial / "segment.tpr"]
     kept += [p for p in (partial / "series.nc", partial / "energies.npy") if p.exists()]
     if engine.keep_trajectory and segment.kind not in UNREDUCED:
-        kept.append(_join(engine, sorted(partial.glob("trajectory-*.xtc"))))
+        kept += _kept_trajectory(engine, segment)
     done = _read_json(partial / "done.json") or {}
     manifest = segment_manifest(engine, segment, done)
     manifest["state"] = fingerprint(engine.gmx, partial / "state.cpt")
@@ -1054,6 +1098,22 @@ def _finish(engine: Engine, segment: Segment) -> None:
             _set_descendants_aside(engine, segment)
         _discard(segment.dir)
     partial.rename(segment.dir)
+
+
+def _kept_trajectory(engine: Engine, segment: Segment) -> list[Path]:
+    """The whole trajectory; of a segment that was begun without keeping it, what there is."""
+    parts = sorted(
+        (int(begin), int(end), path)
+        for path in segment.partial.glob("trajectory-chunk-*.xtc")
+        for _, _, begin, end in [path.stem.split("-")]
+    )
+    kept = sum(end - begin for begin, end, _ in parts)
+    if kept != segment.steps:
+        engine.say(
+            f"segment {segment.dir} was begun without keeping its trajectory: only its last "
+            f"{kept * segment.dt_ps:g} of {segment.duration_ps:g} ps are kept"
+        )
+    return [_join(engine, [path for *_, path in parts])] if parts else []
 
 
 def _state_before(engine: Engine, segment: Segment) -> str | None:

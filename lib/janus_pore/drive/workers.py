@@ -178,7 +178,7 @@ def execute(
             return segment.parent is None or (
                 segment.parent.dir not in waiting
                 and segment.parent.dir not in failed
-                and all(segment.parent is not s for s, _ in running.values())
+                and all(segment.parent.dir != s.dir for s, _ in running.values())
             )
 
         while waiting or running or finishing:
