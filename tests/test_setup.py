@@ -870,6 +870,17 @@ def test_parting_a_lock_file() -> None:
     assert own == "# made\n#\nb==2 \\\n    --hash=y\n    # via a\n"
 
 
+def test_what_a_later_python_needs_besides_is_locked_for_it_alone() -> None:
+    text = "# made\n#\nidna==3 \\\n    --hash=x\n    # via requests\n"
+    more = "aiohttp==3.9 \\\n    --hash=y\n    # via -r -\n"
+    extended = lock.extended(
+        text, "# made\n#\n" + more + "idna==3 \\\n    --hash=x\n    # via yarl\n"
+    )
+    assert extended == (
+        text + 'aiohttp==3.9 ; python_version == "3.12" \\\n    --hash=y\n    # via papermill\n'
+    )
+
+
 def test_ci_runs_the_test_command_of_the_readme(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"(?m)^(make test)\b", readme)

@@ -6,6 +6,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
 
 import licences
 
@@ -22,6 +24,45 @@ def test_every_declared_package_is_locked() -> None:
     lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
     declared = {plain(re.split(r"[<>=!~\[; ]", line)[0]) for line in lines}
     assert declared <= {plain(name) for name in licences.locked()}
+
+
+def pins(python: str) -> dict[str, Requirement]:
+    """What the lock files have a Python on Linux install."""
+    lines = "".join((ROOT / name).read_text(encoding="utf-8") for name in licences.LOCKS)
+    pinned = map(Requirement, re.findall(r"(?m)^([\w.-]+==.+?) \\$", lines))
+    return {plain(pin.name): pin for pin in pinned if applies(pin, python)}
+
+
+def applies(requirement: Requirement, python: str, extra: str = "") -> bool:
+    environment = {
+        **default_environment(), "python_full_version": python, "extra": extra,
+        "python_version": python.rpartition(".")[0],
+        "os_name": "posix", "platform_system": "Linux", "sys_platform": "linux",
+    }  # fmt: skip
+    return requirement.marker is None or requirement.marker.evaluate(environment)
+
+
+# Those of Debian 12 and 13 and of Ubuntu 24.04.
+@pytest.mark.parametrize("python", ["3.11.2", "3.12.3", "3.13.5"])
+def test_what_locked_packages_require_is_locked(python: str) -> None:
+    pinned = pins(python)
+    assert len(pinned) > 50
+    asked = [(name, "") for name in pinned]
+    for name, extra in asked:  # which grows by the extras that are required
+        try:
+            about = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue  # one for another Python, or gmxapi
+        if not pinned[name].specifier.contains(about.version):
+            continue  # conda's own, which may require other things
+        for requirement in map(Requirement, about.requires or []):
+            if not applies(requirement, python, extra):
+                continue
+            other = plain(requirement.name)
+            assert other in pinned, f"{name} requires {requirement}"
+            (pin,) = pinned[other].specifier
+            assert requirement.specifier.contains(pin.version), f"{name} requires {requirement}"
+            asked += [(other, e) for e in requirement.extras if (other, e) not in asked]
 
 
 def test_every_locked_package_has_a_free_licence(capsys: pytest.CaptureFixture[str]) -> None:

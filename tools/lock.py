@@ -2,8 +2,9 @@
 
 ``requirements.lock`` holds the project's dependencies, its tests', gmxapi's and what an
 editable install needs. gmxapi itself is in ``requirements-gmxapi.lock``, because it is
-built against a GROMACS that has to be there first. pip-tools comes into an environment of
-its own that is thrown away afterwards. Pins move only where they have to;
+built against a GROMACS that has to be there first. What a later Python needs besides is
+pinned under its marker. pip-tools comes into an environment of its own that is thrown away
+afterwards. Pins move only where they have to;
 ``make lock LOCK_OPTIONS=--upgrade`` moves all of them.
 """
 
@@ -28,15 +29,22 @@ OPTIONS = (
     "--generate-hashes",
     "--strip-extras",
     "--allow-unsafe",  # setuptools is one of the packages to pin
-    "--build-deps-for=editable",
-    "--extra=test",
-    "--extra=workflow",
-    "--extra=gromacs",
     # No machine's index belongs in the file.
     "--no-emit-index-url",
     "--no-emit-find-links",
     "--no-emit-trusted-host",
 )
+PROJECT = (
+    "--build-deps-for=editable",
+    "--extra=test",
+    "--extra=workflow",
+    "--extra=gromacs",
+    "pyproject.toml",
+)
+
+LATER, NEEDED_BY, MARKER = "aiohttp", "papermill", 'python_version == "3.12"'
+"""A package that another requires on a later Python: pip-compile, which sees one Python
+alone, leaves it out. A test looks for more of the kind."""
 
 
 def split(text: str, package: str) -> tuple[str, str]:
@@ -47,6 +55,14 @@ def split(text: str, package: str) -> tuple[str, str]:
     own = [block for block in blocks if block.startswith(f"{package}==")]
     rest = [block for block in blocks if not block.startswith(f"{package}==")]
     return header + "".join(rest), header + "".join(own)
+
+
+def extended(text: str, later: str) -> str:
+    """A lock file and, under ``MARKER``, those packages of a second one that it lacks."""
+    there = set(re.findall(r"(?m)^([\w.-]+)==", text))
+    _, *blocks = re.split(r"(?m)^(?=[\w.-]+==)", later.replace("via -r -\n", f"via {NEEDED_BY}\n"))
+    lacking = [block for block in blocks if block.partition("==")[0] not in there]
+    return text + "".join(block.replace(" ", f" ; {MARKER} ", 1) for block in lacking)
 
 
 def main() -> int:
@@ -60,21 +76,28 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as name:
         python = Path(name, "venv", "bin", "python")
-        compiled = Path(name, "compiled.lock")
         subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
         subprocess.run([python, "-m", "pip", "-q", "install", "pip-tools"], check=True)
-        # The present pins are the starting point: only what has to change changes.
-        compiled.write_text(
-            "".join((ROOT / f).read_text("utf-8") for f in LOCKS if (ROOT / f).is_file()), "utf-8"
-        )
-        compile_lock = [str(python), "-m", "piptools", "compile", *OPTIONS, *sys.argv[1:]]
-        subprocess.run(
-            [*compile_lock, "-o", str(compiled), "pyproject.toml"],
-            cwd=ROOT,
-            env={**os.environ, "CUSTOM_COMPILE_COMMAND": "make lock"},
-            check=True,
-        )
-        for lock, part in zip(LOCKS, split(compiled.read_text("utf-8"), "gmxapi"), strict=True):
+        # The present pins are the starting point: only what has to change changes. Those under
+        # a marker for another Python would be passed over.
+        present = "".join((ROOT / f).read_text("utf-8") for f in LOCKS if (ROOT / f).is_file())
+        present = present.replace(f" ; {MARKER}", "")
+
+        def compiled(*sources: str) -> str:
+            out = Path(name, "compiled.lock")
+            out.write_text(present, "utf-8")
+            subprocess.run(
+                [python, "-m", "piptools", "compile", *OPTIONS, *sys.argv[1:], "-o", out, *sources],
+                cwd=ROOT,
+                env={**os.environ, "CUSTOM_COMPILE_COMMAND": "make lock"},
+                input=LATER,
+                text=True,
+                check=True,
+            )
+            return out.read_text("utf-8")
+
+        main, own = split(compiled(*PROJECT), "gmxapi")
+        for lock, part in zip(LOCKS, (extended(main, compiled("-")), own), strict=True):
             (ROOT / lock).write_text(part, encoding="utf-8")
     return 0
 

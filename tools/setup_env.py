@@ -119,7 +119,7 @@ def make_venv(conda: bool) -> None:
             nonlocal collected
             if line.startswith("Successfully installed"):
                 return 1.0
-            if not line.startswith(("Collecting ", "Processing ")):
+            if not line.startswith(("Collecting ", "Processing ", "Ignoring ")):
                 return None
             collected += 1
             return min(0.9, 0.9 * collected / count)
