@@ -159,6 +159,47 @@ def test_a_damaged_calibration_counts_as_none(tmp_path: Path, content: bytes) ->
     assert workers._measured(file) == []
 
 
+@pytest.mark.parametrize(
+    ("chosen", "names"),
+    [
+        (None, ["A100", "H100", "L4"]),
+        ("", []),
+        ("-1", []),
+        ("NoDevFiles", []),
+        ("none", []),
+        ("0", ["A100"]),
+        ("2, 0", ["L4", "A100"]),
+        ("0,2,-1,1", ["A100", "L4"]),
+        ("1,3,0", ["H100"]),
+        ("1,1", ["H100"]),
+        ("GPU-2b", ["H100"]),
+        ("GPU-1a41,GPU-4d", ["A100"]),
+        ("MIG-7c", ["H100"]),
+        ("GPU", []),
+    ],
+)
+def test_hidden_gpus_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str | None, names: list[str]
+) -> None:
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(
+        "#!/bin/sh\necho 'GPU 0: A100 (UUID: GPU-1a41)\nGPU 1: H100 (UUID: GPU-2b52)\n"
+        "  MIG 1g.5gb      Device  0: (UUID: MIG-7c07)\nGPU 2: L4 (UUID: GPU-3c63)'\n"
+    )
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("ROCR_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert list(gromacs.machine_gpus.__wrapped__()) == names
+
+
+def test_gpus_whose_uuids_are_not_known() -> None:
+    assert gromacs.visible_gpus("GPU-5,GPU-6,GPU-7", [[], []]) == [0, 1]
+    assert gromacs.visible_gpus("1,-1", [[], []]) == [1]
+
+
 def test_a_gpu_that_the_build_cannot_use_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gromacs, "machine_gpus", lambda: ("NVIDIA A100",))
     assert "NVIDIA A100" in (gromacs.missed_gpu(built()) or "")

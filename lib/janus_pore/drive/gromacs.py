@@ -539,9 +539,44 @@ def machine_gpus() -> tuple[str, ...]:
             done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
         except (OSError, subprocess.SubprocessError):
             continue
-        found = re.findall(pattern, done.stdout, re.MULTILINE)
-        return tuple(found if visible is None else found[: len(visible.replace(",", " ").split())])
+        found = [
+            (one[1], re.findall(r"UUID: ([^\s)]+)", said))
+            for said in re.split(r"(?m)^(?=GPU)", done.stdout)
+            if (one := re.match(pattern, said, re.MULTILINE))
+        ]
+        uuids = [own for _, own in found]
+        numbers = range(len(found)) if visible is None else visible_gpus(visible, uuids)
+        return tuple(found[number][0] for number in numbers)
     return ()
+
+
+def visible_gpus(chosen: str, uuids: Sequence[Sequence[str]]) -> list[int]:
+    """Numbers of the GPUs that a list such as ``CUDA_VISIBLE_DEVICES`` leaves to a process.
+
+    Parameters
+    ----------
+    chosen
+        Numbers and beginnings of UUIDs between commas. As for CUDA, the list ends at the
+        first entry that is no GPU's; here also at one that names a GPU again.
+    uuids
+        Those of each GPU and its parts (MIG); empty where they are not told, and any will do.
+    """
+    out: list[int] = []
+    for entry in map(str.strip, chosen.split(",")):
+        if entry.isdecimal():
+            named = [int(entry)] if int(entry) < len(uuids) else []
+        elif entry.startswith(("GPU-", "MIG-")):
+            named = [
+                number
+                for number, own in enumerate(uuids)
+                if (any(uuid.startswith(entry) for uuid in own) if own else number not in out)
+            ]
+        else:
+            named = []
+        if not named or named[0] in out:
+            break
+        out.append(named[0])
+    return out
 
 
 def cores() -> int:
