@@ -3,7 +3,7 @@
 ``python3 tools/setup_env.py`` does everything, ``--venv`` the Python environment alone,
 ``--gromacs`` GROMACS alone, ``--browser`` Chromium alone. What is there already is left as
 it is. The chosen ``gmx`` is recorded in ``.venv/gmx-path``, which the Makefile hands on as
-``$GMX``.
+``$GMX`` and the library reads where nobody does.
 """
 
 from __future__ import annotations

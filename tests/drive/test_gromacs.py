@@ -77,6 +77,7 @@ def test_gmx_is_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         gmx(place, f"GROMACS version:    202{i + 2}.1")
     system_path = "/usr/bin:/bin"
     monkeypatch.delenv("GMX", raising=False)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("CONDA_PREFIX", str(tmp_path / "conda"))
     monkeypatch.setenv("PATH", f"{places['path']}:{system_path}")
@@ -91,6 +92,40 @@ def test_gmx_is_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("GMX", str(tmp_path / "absent" / "gmx"))
     with pytest.raises(GromacsError, match="is not a program"):
         gromacs.find_gmx()
+
+
+def test_what_set_up_chose_comes_before_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, year in (("named", 2024), ("chosen", 2023), ("path", 2022), ("old", 2019)):
+        (tmp_path / name).mkdir()
+        gmx(tmp_path / name, f"GROMACS version:    {year}.1")
+    chosen = tmp_path / "gmx-path"
+    chosen.write_text(f"{tmp_path}/chosen/gmx\n")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.delenv("CONDA_PREFIX", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    monkeypatch.setenv("GMX", f"{tmp_path}/named/gmx")
+    assert gromacs.find_gmx().version == (2024, 1)
+    monkeypatch.delenv("GMX")
+    monkeypatch.setenv("PATH", f"{tmp_path}/old:/usr/bin:/bin")  # which set-up passed over
+    assert gromacs.find_gmx().version == (2023, 1)
+    monkeypatch.setenv("PATH", f"{tmp_path}/path:/usr/bin:/bin")
+    for stale in (f"{tmp_path}/removed/gmx\n", str(tmp_path), "\n"):
+        chosen.write_text(stale)
+        assert gromacs.find_gmx().version == (2022, 1)
+
+
+def test_a_gmx_named_from_here_is_found_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = gmx(tmp_path, "GROMACS version:    2024.1")
+    monkeypatch.chdir(tmp_path)
+    for named in ("./gmx", f"../{tmp_path.name}/gmx"):
+        monkeypatch.setenv("GMX", named)
+        found = gromacs.find_gmx().path
+        assert found.is_absolute()
+        assert found.samefile(program)
 
 
 def test_flags_are_legal_for_the_physics() -> None:

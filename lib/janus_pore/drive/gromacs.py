@@ -13,6 +13,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -155,7 +156,7 @@ def environment() -> dict[str, str]:
 
 
 def find_gmx() -> Gmx:
-    """The GROMACS to use: ``$GMX``, else PATH, the active conda environment, the cache.
+    """The GROMACS to use: ``$GMX``, what set-up chose, PATH, the conda environment, the cache.
 
     Raises
     ------
@@ -169,24 +170,34 @@ def find_gmx() -> Gmx:
             raise GromacsError(
                 f"GMX = {override!r} is not a program; set it to the gmx to use, or unset it"
             )
-        return probe(Path(found))
+        return probe(Path(found).absolute())
     conda = os.environ.get("CONDA_PREFIX")
     built = sorted(
         (paths.cache_dir() / "gromacs").glob("*/bin/gmx"), key=lambda p: p.stat().st_mtime
     )
     candidates = [
+        chosen_gmx(),
         shutil.which("gmx"),
         shutil.which("gmx", path=f"{conda}/bin") if conda else None,
         *reversed(built),
     ]
     for candidate in candidates:
         if candidate is not None and os.access(candidate, os.X_OK):
-            return probe(Path(candidate))
+            return probe(Path(candidate).absolute())
     raise GromacsError(
-        "no GROMACS was found (looked at $GMX, PATH, the conda environment and "
+        "no GROMACS was found (looked at $GMX, what set-up chose, PATH, the conda environment and "
         f"{paths.cache_dir() / 'gromacs'}): run 'make gromacs', or 'conda env create -f "
         "environment.yml', or set GMX to the gmx to use"
     )
+
+
+def chosen_gmx() -> str | None:
+    """What set-up chose for this virtual environment, if it is still there."""
+    try:
+        written = Path(sys.prefix, "gmx-path").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
+    return shutil.which(written) if written else None
 
 
 @cache
