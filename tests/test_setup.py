@@ -636,6 +636,27 @@ def test_without_apt_no_browser_is_no_error(no_browser: Path) -> None:
     assert "$CHROMIUM" in said
 
 
+@pytest.mark.parametrize("name", ["file", "n" * 300])
+def test_without_a_cache_no_browser_is_no_error(
+    no_browser: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+    script(no_browser / "apt-get", "exit 1")
+    said = install_browser.obtain()
+    assert said.startswith("browser absent: the cache")
+    assert "XDG_CACHE_HOME" in said
+
+
+def test_a_browser_that_cannot_be_kept_is_no_error(no_browser: Path, cache: Path) -> None:
+    (cache.parent / "browser.log").mkdir()  # in the way of a file
+    for name in ("apt-get", "sudo"):
+        script(no_browser / name, "exit 0")
+    said = install_browser.obtain()
+    assert said.startswith("browser absent:")
+    assert "browser.log" in said
+
+
 def test_with_sudo_the_browser_is_the_package_of_the_distribution(
     no_browser: Path, tmp_path: Path
 ) -> None:

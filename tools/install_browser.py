@@ -33,8 +33,8 @@ def obtain() -> str:
     """Find Chromium or install it, and say what came of it."""
     if (found := locate()) is not None:
         return f"browser {found}"
-    log = cache_root().parent / "browser.log"
     try:
+        log = cache_root().parent / "browser.log"
         if shutil.which("apt-get") is None:
             obstacle = "there is no apt-get"
         elif debian.privilege() is not None:
@@ -43,7 +43,7 @@ def obtain() -> str:
         else:
             unpack(cache_root().parent / PACKAGE, log)
             obstacle = ""
-    except SetupError as error:
+    except (OSError, SetupError) as error:
         obstacle = str(error).splitlines()[0]
     if not obstacle:
         return f"browser {locate()}"

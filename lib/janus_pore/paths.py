@@ -66,4 +66,4 @@ def find_browser() -> Path | None:
         if found := shutil.which(name):
             return Path(found)
     kept = cache_dir() / "chromium" / "chromium"
-    return kept if kept.is_file() else None
+    return kept if os.access(kept, os.X_OK) else None  # no error where it cannot be reached

@@ -8,6 +8,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -192,6 +194,31 @@ def test_a_damaged_calibration_counts_as_none(tmp_path: Path, content: bytes) ->
     assert workers._measured(file) == []
     file.write_bytes(content)
     assert workers._measured(file) == []
+
+
+@pytest.mark.parametrize("name", ["file", "n" * 300])
+def test_a_calibration_that_cannot_be_kept_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "file").touch()
+    layout = Layout(2, 1, 0, 100.0, 0.25)
+    monkeypatch.setattr(gromacs, "grompp", lambda *_, **__: None)
+    monkeypatch.setattr(gromacs, "layouts", lambda _: [layout])
+    monkeypatch.setattr(gromacs, "time_layout", lambda *_, **__: layout)
+    monkeypatch.setattr(workers.psutil, "cpu_percent", lambda interval: 5.0)
+    system = SimpleNamespace(
+        manifest={"atoms": {"water": (0, 10)}}, spec=SystemSpec(), gro=None, top=None, ndx=None
+    )
+    engine: Any = SimpleNamespace(gmx=built(), run=RunSpec(), stop=Stop(), system=system)
+    start: Any = SimpleNamespace(dir=tmp_path, steps=100)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+    assert workers.calibrate(engine, start) == [layout]
+    assert workers.calibrated(engine) == []
+    assert workers.layout_for(engine, start, [start], 1, None).workers == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert workers.calibrate(engine, start) == workers.calibrated(engine) == [layout]
+    assert len(list((tmp_path / "cache" / "janus-pore" / "calibration").iterdir())) == 1
 
 
 @pytest.mark.parametrize(

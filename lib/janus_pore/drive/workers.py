@@ -53,7 +53,7 @@ def layout_for(
     work = sum(s.steps for s in chosen) * max(
         stop for _, stop in engine.system.manifest["atoms"].values()
     )
-    if work < CALIBRATION_PAYS and not _calibration_file(engine).exists():
+    if work < CALIBRATION_PAYS and not calibrated(engine):
         few, gpus = min(candidates[0].workers, max(1, replicas)), candidates[0].gpus
         return gromacs.Layout(few, gromacs.cores() // few or 1 if gpus else 1, gpus)
     return gromacs.best_layout(calibrate(engine, start), max(1, replicas))
@@ -99,14 +99,23 @@ def calibrate(engine: Engine, start: Segment, *, again: bool = False) -> list[gr
     if not measured and problem is not None:
         raise problem
     if engine.stop.reason is None and undisturbed:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}-{os.getpid()}")
-        temporary.write_bytes(_LAYOUTS.dump_json(measured, indent=1))
-        temporary.replace(file)
+        with contextlib.suppress(OSError):  # a cache that cannot be written: not kept
+            _keep(file, measured)
     return measured
 
 
 _LAYOUTS = TypeAdapter(list[gromacs.Layout])
+
+
+def _keep(file: Path, measured: list[gromacs.Layout]) -> None:
+    """Write what a calibration found, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}-{os.getpid()}")
+    try:
+        temporary.write_bytes(_LAYOUTS.dump_json(measured, indent=1))
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def calibrated(engine: Engine) -> list[gromacs.Layout]:
