@@ -100,6 +100,9 @@ def test_cycles_become_units() -> None:
         cycles_as_units(values, np.arange(12), 0.9)
     with pytest.raises(MeasureError, match="1 to 2 ps apart"):
         cycles_as_units(values[:, :3], [0.0, 1.0, 3.0], 2.0)
+    # a run that was continued with coarser frames
+    mixed = np.r_[np.arange(0, 4, 0.5), np.arange(4, 9)]
+    assert cycles_as_units(mixed[None], mixed, 4.0).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
 @pytest.mark.parametrize("period", [10 / 3, 6.4, 1000 / 3])

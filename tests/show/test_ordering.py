@@ -42,6 +42,9 @@ def test_a_gaussian_tells_nothing_of_nearly_uniform_angles():
     )
     assert by_fit.fields_V_per_nm == pytest.approx((0.37, 1.15), abs=0.05)
     assert direct.fields_V_per_nm == pytest.approx((0.07, 1.15), abs=0.05)
+    drawn = ordering.order(data, SINE, profile, width="fit").curves()["forward"]
+    assert np.isnan(drawn.value[np.abs(drawn.x) < 0.25]).all()
+    assert np.isfinite(drawn.value[np.abs(drawn.x) > 0.35]).all()
     assert by_fit.mean_deg.low < 0 < by_fit.mean_deg.high
     assert direct.mean_deg.high < -5
     rows = ordering.claims_of_order(

@@ -219,9 +219,10 @@ def cycles_as_units(values: npt.ArrayLike, time_ps: npt.ArrayLike, period_ps: fl
     values : (replicas, ..., n)
         Windows or frames along the last axis; what lies beyond the last whole cycle is left out.
     time_ps : (n,)
-        Of the windows or frames, evenly spaced. A cycle's first is that at its beginning or the
-        next one, so that cycles are in phase to within one, exactly where the period is a
-        multiple of the spacing.
+        Of the windows or frames. Where some are farther apart than others, as where a longer run
+        continues one with finer frames, those on the wider grid are used. A cycle's first is
+        that at its beginning or the next one, so that cycles are in phase to within one, exactly
+        where the period is a multiple of the spacing.
     period_ps
         Of the field. A series shorter than that is one unit.
 
@@ -232,10 +233,18 @@ def cycles_as_units(values: npt.ArrayLike, time_ps: npt.ArrayLike, period_ps: fl
     Raises
     ------
     MeasureError
-        If the samples are unevenly spaced, or farther apart than a period.
+        If the samples have no such grid, or are farther apart than a period.
     """
     x, t = np.asarray(values, dtype=float), np.asarray(time_ps, dtype=float)
-    spacing = float(np.median(np.diff(t)))
+    spacing = float(np.diff(t).max())
+    grid = t[0] + spacing * np.arange(int((t[-1] - t[0]) / spacing + 1e-3) + 1)
+    taken = np.searchsorted(t, grid - 1e-3 * spacing)
+    if np.abs(t[taken] - grid).max() > 1e-3 * spacing:
+        raise MeasureError(
+            f"cycles need evenly spaced samples, and these are {np.diff(t).min():g} to "
+            f"{spacing:g} ps apart without a common grid; run the protocol with another frame_ps"
+        )
+    x, t = x[..., taken], t[taken]
     per_cycle = period_ps / spacing
     cycles = max(1, int(len(t) / per_cycle + 1e-6))
     length = min(int(per_cycle + 1e-6), len(t))
@@ -243,11 +252,6 @@ def cycles_as_units(values: npt.ArrayLike, time_ps: npt.ArrayLike, period_ps: fl
         raise MeasureError(
             f"samples every {spacing:g} ps cannot show cycles of {period_ps:g} ps; use shorter "
             "windows or frames"
-        )
-    if np.ptp(np.diff(t)) > 1e-3 * spacing:
-        raise MeasureError(
-            f"cycles need evenly spaced samples, and these are {np.diff(t).min():g} to "
-            f"{np.diff(t).max():g} ps apart; run the protocol with one frame_ps"
         )
     starts = np.ceil(per_cycle * np.arange(cycles) - 1e-6).astype(int)
     starts = starts[starts + length <= len(t)]

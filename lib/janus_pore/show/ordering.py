@@ -94,10 +94,15 @@ class Order(NamedTuple):
     width: water.Width
 
     def curves(self) -> dict[str, Curve]:
-        """Sweep direction to σθ against field, both polarities in one line."""
+        """Sweep direction to σθ against field, both polarities in one line; not a number where
+        this measure does not tell it."""
         return both_polarities(
-            {k: Curve.of(w.at / self.scale, w.sigma_deg) for k, w in self.widths.items()}
-        )
+            {
+                k: Curve(*(np.where(_told(w, self.width), v, np.nan) if n else v
+                           for n, v in enumerate(Curve.of(w.at / self.scale, w.sigma_deg))))
+                for k, w in self.widths.items()
+            }
+        )  # fmt: skip
 
 
 def _cycles_of_angles(data: xr.Dataset, waveform: Sine) -> tuple[FloatArray, FloatArray, str]:
