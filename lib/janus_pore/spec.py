@@ -162,6 +162,11 @@ class Sine(_Strict):
     phase_deg: Annotated[float, Field(ge=-360, le=360)] = 0.0
     cycles: Annotated[float, Field(gt=0, le=1000)] = 1.0
 
+    @property
+    def period_ps(self) -> float:
+        """Duration of one cycle."""
+        return 1000 / self.frequency_GHz
+
 
 class Step(_Strict):
     """``from`` for a while, then ``to``: ordering (up from 0) or relaxation (down)."""

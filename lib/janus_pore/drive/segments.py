@@ -782,7 +782,7 @@ def _by_step(partial: Path, pattern: str) -> list[tuple[int, int, Path]]:
     return sorted(
         (int(begin), int(end), path)
         for path in partial.glob(pattern)
-        for _, begin, end in [path.stem.split("-")]
+        for *_, begin, end in [path.stem.split("-")]
     )
 
 
@@ -1102,11 +1102,7 @@ def _finish(engine: Engine, segment: Segment) -> None:
 
 def _kept_trajectory(engine: Engine, segment: Segment) -> list[Path]:
     """The whole trajectory; of a segment that was begun without keeping it, what there is."""
-    parts = sorted(
-        (int(begin), int(end), path)
-        for path in segment.partial.glob("trajectory-chunk-*.xtc")
-        for _, _, begin, end in [path.stem.split("-")]
-    )
+    parts = _by_step(segment.partial, "trajectory-chunk-*.xtc")
     kept = sum(end - begin for begin, end, _ in parts)
     if kept != segment.steps:
         engine.say(

@@ -136,7 +136,7 @@ def sweeps(
     A cycle of a replica counts as one independent unit. |E| is binned evenly, about one
     bin for each window of a quarter cycle and at most 24.
     """
-    period = 1000 / waveform.frequency_GHz
+    period = waveform.period_ps
     window = profile.run.current_window_ps if window_ps is None else window_ps
     window = current.window_of_cycles(window, period)
     time = data["time"].values
@@ -144,13 +144,12 @@ def sweeps(
     charge = data["charge"].transpose("replica", "estimator", "species", "time").values
     centre, nA = current.current_from_charge(*current.carried_on(charge, time, end), window)
     _, E = current.window_average(*current.carried_on(data["field"].values, time, end), window)
-    replicas = len(nA)
     nA = current.cycles_as_units(nA, centre, period)
     E = current.cycles_as_units(E, centre, period)[0] / profile.field_scale
     centre = centre[: len(E)] - time[0]
     bins = int(np.clip(len(E) // 5, 4, 24))
     edges = np.linspace(0.0, abs(waveform.amplitude_V_per_nm), bins + 1)
-    unit = "replicas" if len(nA) == replicas else "cycles"
+    unit = "replicas" if len(nA) == data.sizes["replica"] else "cycles"
     out: dict[str, dict[str, Sweeps]] = {}
     for k, estimator in enumerate(data["estimator"].values.tolist()):
         parts = {name: nA[:, k, s] for s, name in enumerate(data["species"].values.tolist())}

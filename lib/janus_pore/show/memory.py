@@ -296,7 +296,7 @@ def expected(
     settled = _spread(
         {E: [by_E[E] for by_E in ends if E in by_E] for E in sorted(set().union(*ends))}
     )
-    period_ps = 1000 / sine.frequency_GHz
+    period_ps = sine.period_ps
     points = max(POINTS_PER_CYCLE, round(period_ps / LONGEST_STEP_PS))
     t = np.arange(3 * points // 2 + 1) * period_ps / points
     E = np.abs(sine.amplitude_V_per_nm * np.sin(2 * np.pi * t / period_ps))

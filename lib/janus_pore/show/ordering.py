@@ -105,13 +105,22 @@ class Order(NamedTuple):
         )  # fmt: skip
 
 
-def _cycles_of_angles(data: xr.Dataset, waveform: Sine) -> tuple[FloatArray, FloatArray, str]:
-    """Angles (units, frames, slots) and field (frames,) of one cycle, and what a unit is."""
-    time, period = data["time"].values, 1000 / waveform.frequency_GHz
-    theta = data["theta"].transpose("replica", "slot", "time").values
-    theta = current.cycles_as_units(theta, time, period).transpose(0, 2, 1)
+def _cycles(
+    values: FloatArray, data: xr.Dataset, waveform: Sine
+) -> tuple[FloatArray, FloatArray, str]:
+    """A quantity (replicas, ..., frames) as (units, ..., frames) of one cycle, the field (frames,)
+    of that, and what a unit is."""
+    time, period = data["time"].values, waveform.period_ps
+    cut = current.cycles_as_units(values, time, period)
     E = current.cycles_as_units(data["field"].values, time, period)[0]
-    return theta, E, "replicas" if len(theta) == data.sizes["replica"] else "cycles"
+    return cut, E, "replicas" if len(cut) == data.sizes["replica"] else "cycles"
+
+
+def _cycles_of_angles(data: xr.Dataset, waveform: Sine) -> tuple[FloatArray, FloatArray, str]:
+    """Angles (units, frames, slots), field and unit of :func:`_cycles`."""
+    theta = data["theta"].transpose("replica", "slot", "time").values
+    theta, E, unit = _cycles(theta, data, waveform)
+    return theta.transpose(0, 2, 1), E, unit
 
 
 def order(
@@ -399,10 +408,8 @@ class Reaction(NamedTuple):
 
 def reaction(data: xr.Dataset, waveform: Sine, profile: Profile, *, bins: int = 8) -> Reaction:
     """Dipole per volume of the pore's water and the field that it makes, over a sine."""
-    time, period = data["time"].values, 1000 / waveform.frequency_GHz
-    dipole = current.cycles_as_units(data["dipole_x"].values, time, period)
-    E = current.cycles_as_units(data["field"].values, time, period)[0] / profile.field_scale
-    unit = "replicas" if len(dipole) == data.sizes["replica"] else "cycles"
+    dipole, E, unit = _cycles(data["dipole_x"].values, data, waveform)
+    E = E / profile.field_scale
     edges = np.linspace(0.0, np.abs(E).max() * (1 + 1e-9), bins + 1)
     # a branch bins any quantity by field and sweep; here it is a dipole in debye
     branches = current.sweep(E, dipole, edges, unit=unit)
