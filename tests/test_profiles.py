@@ -147,11 +147,32 @@ def test_fewer_protocols_need_fewer_further_runs() -> None:
     assert validated(Profile, fewer.model_dump(), "kept in a record") == fewer
 
 
+def test_the_sweep_is_the_first_sine_whatever_its_name() -> None:
+    tiny = load_profile("tiny")
+    (charged,) = tiny.charge_sets
+    sine, step = tiny.protocol("sine"), tiny.protocol("step_up")
+    slow = sine.model_copy(
+        update={"waveform": sine.waveform.model_copy(update={"frequency_GHz": 1.0})}
+    )
+    # the control's own order is another one, and must not make another sine its sweep
+    two = tiny.model_copy(
+        update={
+            "protocols": {"step_up": step, "slow": slow, "sine": sine},
+            "control": ("sine", "slow"),
+        }
+    )
+    assert two.sweep == two.without_pore().sweep == "slow"
+    assert list(two.with_charge_set(charged).protocols) == ["slow"]
+    none = tiny.model_copy(update={"protocols": {"step_up": step}})
+    assert none.sweep == ""
+    assert none.with_charge_set(charged).protocols == {}
+
+
 def test_what_a_further_system_needs_must_be_there() -> None:
     with pytest.raises(SpecError, match="'dance', which the profile does not have"):
         load_profile("tiny", {"control": ["sine", "dance"]})
     protocols = {"ppf": load_profile("tiny").model_dump()["protocols"]["ppf"]}
-    with pytest.raises(SpecError, match="need protocol 'sine'"):
+    with pytest.raises(SpecError, match="first sine, and it has none; add a protocol"):
         load_profile("tiny", {"protocols": protocols, "control": []})
     with pytest.raises(SpecError, match="no protocol 'dance'"):
         load_profile("tiny").with_system(["dance"], pore="none")

@@ -66,8 +66,6 @@ FileName = Annotated[str, AfterValidator(_file_name)]
 Word = Annotated[str, AfterValidator(_word)]
 FieldValue = Annotated[float, Field(ge=-FIELD_LIMIT_V_PER_NM, le=FIELD_LIMIT_V_PER_NM)]
 Duration = Annotated[float, Field(gt=0, le=1e6)]
-SWEEP = "sine"
-"""The protocol behind the I-E loops, which every charge set runs."""
 ALONE: dict[str, tuple[()]] = {"control": (), "charge_sets": (), "alternatives": ()}
 """Entries of a profile that has no further systems."""
 PORE_PATTERN = re.compile(r"none|(hollow|bond|metal|chalcogen)([1-9][0-9]*)")
@@ -392,7 +390,7 @@ class Profile(_Strict):
     :attr:`field_scale` is the factor that :meth:`applied` puts on every field.
 
     ``control`` names the protocols that also run on the same membrane without a pore,
-    ``charge_sets`` the charge sets of Fig. 4, which run :data:`SWEEP`, and ``alternatives``
+    ``charge_sets`` the charge sets of Fig. 4, which run :attr:`sweep`, and ``alternatives``
     other systems to compare with; :meth:`siblings` gives a profile for each of these systems.
     ``own_system`` is the profile's system where ``system`` has been changed from it, by a sibling
     or an override.
@@ -467,6 +465,14 @@ class Profile(_Strict):
         return type(waveform)(**values)
 
     @property
+    def sweep(self) -> str:
+        """The protocol behind the I-E loops, which every charge set runs; "" if there is none.
+
+        It is the first that is a sine.
+        """
+        return next((k for k, one in self.protocols.items() if isinstance(one.waveform, Sine)), "")
+
+    @property
     def changed(self) -> dict[str, Any]:
         """Parameters in which the system differs from the profile's own."""
         own = self.own_system or self.system
@@ -515,12 +521,12 @@ class Profile(_Strict):
         A system without a pore is not its own control: the protocols are then none.
         """
         own = self.system.pore == "none"
-        kept = () if own else [name for name in self.control if name in self.protocols]
+        kept = () if own else [name for name in self.protocols if name in self.control]
         return self.with_system(kept, pore="none")
 
     def with_charge_set(self, name: str) -> Profile:
-        """The same pore in a membrane with another charge set, driven by the sine."""
-        return self.with_system((SWEEP,), charge_set=name)
+        """The same pore in a membrane with another charge set, driven by :attr:`sweep`."""
+        return self.with_system([self.sweep] if self.sweep else [], charge_set=name)
 
     def with_alternative(self, other: Alternative) -> Profile:
         """The system of an alternative, with what runs on it."""
@@ -541,10 +547,9 @@ class Profile(_Strict):
         if self.variant:
             return ()
         control = self.without_pore()
-        sets = self.charge_sets if SWEEP in self.protocols else ()
         others = map(self.with_alternative, self.alternatives)
         found: dict[str, Profile] = {}
-        for one in (control, *(self.with_charge_set(name) for name in sets), *others):
+        for one in (control, *map(self.with_charge_set, self.charge_sets), *others):
             if one.protocols or one.windows:
                 first = found.setdefault(one.variant, one)
                 found[one.variant] = first.model_copy(
@@ -632,11 +637,17 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
     if data.get("system") != own:
         data.setdefault("own_system", own)
     profile = validated(Profile, data, f"profile {name!r}")
-    needed = {*profile.control, *((SWEEP,) if profile.charge_sets else ())}
-    needed |= {protocol for other in profile.alternatives for protocol in other.protocols}
+    if profile.charge_sets and not profile.sweep:
+        raise SpecError(
+            f"profile {name!r}: charge_sets = {', '.join(profile.charge_sets)} run the profile's "
+            "first sine, and it has none; add a protocol that is one, or leave charge_sets empty"
+        )
+    needed = {*profile.control} | {
+        protocol for other in profile.alternatives for protocol in other.protocols
+    }
     if missing := sorted(needed - set(profile.protocols)):
         raise SpecError(
-            f"profile {name!r}: control, charge_sets or alternatives need protocol "
+            f"profile {name!r}: control or alternatives need protocol "
             f"{missing[0]!r}, which the profile does not have; it has "
             f"{', '.join(sorted(profile.protocols))}"
         )

@@ -442,8 +442,24 @@ def test_cycles_are_units():
 def test_a_loop_needs_a_sine():
     wave = spec.Constant(field_V_per_nm=0.2, duration_ps=100.0)
     wrong = PROFILE.model_copy(update={"protocols": {"sine": spec.Protocol(waveform=wave)}})
-    with pytest.raises(MeasureError, match="is a constant"):
+    with pytest.raises(MeasureError, match=r"has no sine, .*; its protocols are sine: add one"):
         results.sines(wrong)
+
+
+def test_the_control_is_of_the_same_sine_or_of_none(monkeypatch):
+    slow = SINE.model_copy(update={"frequency_GHz": SINE.frequency_GHz / 2})
+    protocols = {"slow": spec.Protocol(waveform=slow), **PROFILE.protocols}
+    profile = PROFILE.model_copy(update={"protocols": protocols, "control": ("sine",)})
+    data = driven(ohmic, falling)
+    monkeypatch.setattr(
+        loops, "opened", lambda of, protocol: results.Opened({"sine": data}, "")
+        if protocol in of.protocols else results.Opened({}, results.NOT_IN_PROFILE),
+    )  # fmt: skip
+    first = results.sines(profile)[0]
+    assert first.waveform == slow
+    assert loops.driven_if_run(profile.without_pore()).loops
+    control = loops.driven_if_run(profile.without_pore(), drive=first)
+    assert (control.loops, control.why) == ({}, "not run in this profile")
 
 
 def test_what_was_not_run_is_empty_and_says_so(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from ..errors import MeasureError
 from ..measure import current, series
 from ..measure.current import ComplexArray
 from ..measure.statistics import FEWEST_UNITS, Estimate, band, draw_sums, estimate, mean
-from ..spec import SWEEP, Constant, Profile, Sine, load_profile
+from ..spec import Constant, Profile, Sine, load_profile
 from . import scorecard
 from .figures import ESTIMATOR_NAME, SPECIES_NAME, Curve, FloatArray
 from .results import (
@@ -177,17 +177,30 @@ def driven(profile: Profile, *, window_ps: float | None = None) -> Driven:
         If it was not; the message names what runs it.
     """
     drive = sines(profile)[0]
-    return _driven(profile, drive, series.open_protocol(profile, SWEEP)[drive.label], window_ps)
+    data = series.open_protocol(profile, drive.protocol)
+    return _driven(profile, drive, data[drive.label], window_ps)
 
 
 def driven_if_run(
     profile: Profile, *, drive: Drive | None = None, window_ps: float | None = None
 ) -> Driven:
-    """The loops of a further system, or of another of its sines; empty where it was not run."""
-    data, why = opened(profile, drive.protocol if drive else SWEEP)
+    """The loops of a further system; empty where it was not run.
+
+    Parameters
+    ----------
+    profile
+        The system's profile.
+    drive
+        Which sine; by default its first.
+    window_ps
+        Of the current; by default the profile's.
+    """
+    if drive is None and not profile.sweep:
+        return Driven(profile, {}, why=NOT_IN_PROFILE)
+    drive = drive or sines(profile)[0]
+    data, why = opened(profile, drive.protocol)
     if not data:
         return Driven(profile, {}, why=why, drive=drive)
-    drive = drive or sines(profile)[0]
     return _driven(profile, drive, data[drive.label], window_ps)
 
 

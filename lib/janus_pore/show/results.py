@@ -29,7 +29,7 @@ from ..drive.segments import read_manifest
 from ..errors import MeasureError, MissingInputError
 from ..measure import current, series
 from ..measure.statistics import FEWEST_UNITS, Estimate
-from ..spec import SWEEP, Profile, Sine, load_profile
+from ..spec import Profile, Sine, load_profile
 from . import view
 from .figures import Curve, FloatArray
 
@@ -206,26 +206,25 @@ class Drive(NamedTuple):
 
 
 def sines(profile: Profile) -> list[Drive]:
-    """Every sine that a profile runs; the first is that of :data:`janus_pore.spec.SWEEP`.
+    """Every sine that a profile runs; the first is of :attr:`janus_pore.spec.Profile.sweep`.
 
     Raises
     ------
     MeasureError
-        If that protocol is no sine.
+        If it runs none.
     """
-    main = profile.protocol(SWEEP).waveform
-    if not isinstance(main, Sine):
-        raise MeasureError(
-            f"protocol {SWEEP!r} of profile {profile.name!r} is a {main.kind}, and loops are made "
-            "of sines; give it a sine"
-        )
-    names = [SWEEP, *(name for name in profile.protocols if name != SWEEP)]
-    return [
+    found = [
         Drive(name, label, waveform)
-        for name in names
-        for label, waveform in profile.protocol(name).waveforms().items()
+        for name, protocol in profile.protocols.items()
+        for label, waveform in protocol.waveforms().items()
         if isinstance(waveform, Sine)
     ]
+    if not found:
+        raise MeasureError(
+            f"profile {profile.name!r} has no sine, and loops are made of sines; its protocols are "
+            f"{', '.join(profile.protocols) or 'none'}: add one that is a sine"
+        )
+    return found
 
 
 def basis_of(data: xr.Dataset, waveform: Sine, system: str) -> str:
