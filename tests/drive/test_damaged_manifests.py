@@ -109,3 +109,12 @@ def test_a_damaged_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
             assert name == "manifest.json" or content == whole
         (built.dir / name).write_bytes(whole)
     assert open_system(spec).manifest == built.manifest
+
+
+def test_a_series_of_another_pore_region_is_not_taken(
+    segment: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert known(segment)
+    assert segments.known_segments(segment.parent, frame_steps=50, stamp="other") == {}
+    assert "another pore region" in caplog.text

@@ -207,6 +207,22 @@ def test_what_is_not_found_is_excluded_by_its_interval() -> None:
     assert excluded >= 5
 
 
+@pytest.mark.parametrize(
+    ("drop", "scatter", "verdict"),
+    [(0.02, 0.05, "not found"), (0.15, 0.25, "not enough statistics")],
+)
+def test_a_drop_that_may_be_more_than_a_tenth_is_not_excluded(
+    drop: float, scatter: float, verdict: str
+) -> None:
+    units = np.random.default_rng(0).standard_normal((10, 1))
+    units = (units - units.mean()) / units.std(ddof=1)
+    falls = np.clip((np.abs(FIELD) - 0.6) / 0.6, 0, 1) * (drop + scatter * units)
+    current = np.sign(FIELD) * (np.minimum(np.abs(FIELD) / 0.6, 1.0) - falls)
+    found = ndr_onset(sweep(FIELD, current, EDGES)[1, "forward"])
+    assert found.drop.value == pytest.approx(drop, abs=0.04)
+    assert found.verdict == verdict
+
+
 def test_weak_drop_in_noise_is_not_enough_statistics() -> None:
     current = noisy(peaked(FIELD, 0.8), 5.0, 4, 0)
     branch = sweep(FIELD, current, EDGES)[1, "forward"]

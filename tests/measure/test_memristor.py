@@ -270,6 +270,19 @@ def test_what_the_recordings_do_not_tell_is_not_identifiable():
     assert all("not enough statistics" in found.reason for found in alone.values())
 
 
+def test_recordings_of_few_replicas_scatter_as_much_beside_those_of_many():
+    """The draws of each mean have its own standard error, whatever the others' replicas."""
+    rng = np.random.default_rng(7)
+    many, few = rng.normal(size=(24, 40)), rng.normal(size=(6, 40))
+    some = rng.normal(size=(24, 40))
+    some[8:] = np.nan
+    data = m._Data.stack([many, few, some], 24)
+    drawn = data.drawn(np.eye(120), 2000, 0).std(axis=0)
+    for part, n in enumerate((24, 6, 8)):
+        found = (drawn[40 * part : 40 * (part + 1)] ** 2).mean()
+        assert found == pytest.approx(1 / n, rel=0.25)
+
+
 def test_a_membrane_without_a_pore_gives_the_charging_to_hold():
     rng = np.random.default_rng(4)
     solid = record(replace(TRUTH, conductance_nA_nm_per_V=0.0), steps(), 24, rng)
@@ -303,6 +316,7 @@ def test_held_out_verdicts():
     right = {j.quantity: j for j in m.judge(fit, unseen)}
     assert {j.verdict for j in right.values()} == {"predicts"}
     assert right["order"].error < 2 * right["order"].scatter
+    assert right["order"].scatter == pytest.approx(0.2 / math.sqrt(24), rel=0.15)
     assert right["order"].skill.value == pytest.approx(
         1 - (right["order"].error / right["order"].baseline_error) ** 2
     )

@@ -275,3 +275,11 @@ def test_a_damaged_protocol_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"no netCDF")
     with pytest.raises(MeasureError, match=r"steps\.nc is damaged"):
         series.read_protocol(path)
+
+
+def test_what_is_the_same_without_scatter_agrees():
+    """Water in a membrane without a pore: none, in every replica of both."""
+    nothing, one = (0.0, 0.0), (1.0, 0.0)
+    assert shipped.Agreement("", "pore water", nothing, nothing).deviations == 0
+    assert shipped.Agreement("", "pore water", nothing, one).deviations == np.inf
+    assert shipped.Agreement("", "", (1.0, 0.3), (2.0, 0.4)).deviations == pytest.approx(2.0)

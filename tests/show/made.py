@@ -15,8 +15,11 @@ SINE = spec.Sine(amplitude_V_per_nm=1.2, frequency_GHz=1000 / PERIOD_PS, cycles=
 COORDINATES = {"estimator": ["box", "pore", "crossings"], "species": ["K", "Cl"]}
 
 
-def driven(current_nA, sigma_deg, *, seed=0, scale=1.0, period_ps=PERIOD_PS):
-    """A sine's series: current (nA) and spread (degrees) as functions of E and |E|'s slope."""
+def driven(current_nA, sigma_deg, *, seed=0, scale=DEMO.field_scale, period_ps=PERIOD_PS):
+    """A sine's series: current (nA) and spread (degrees) as functions of E and |E|'s slope.
+
+    E is that of the reference box, ``scale`` times as large in the box itself.
+    """
     rng = np.random.default_rng(seed)
     t = np.arange(0.0, period_ps + 0.1, 0.5)
     E = 1.2 * np.sin(2 * np.pi * t / period_ps)
@@ -56,13 +59,6 @@ def falling(E, slope):
 
 def verdicts(rows, number):
     return {r.estimator: r.verdict for r in rows if r.id == number}
-
-
-def in_reference_box(profile):
-    """The profile's physics in the reference box, so that field_scale is one."""
-    return profile.model_copy(
-        update={"system": profile.system.model_copy(update={"length_x_nm": 8.0})}
-    )
 
 
 def relaxing(protocol, tau_ps, start, end, replicas=40, profile=DEMO, turn=0.0):

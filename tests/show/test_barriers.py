@@ -20,6 +20,8 @@ AMPLITUDE = dict(zip(PARTS, (20.0, 200.0, -5.0, -40.0, 1.0, 24.0), strict=True))
 SIGN = {"Cl": 1.0, "K": -1.0}
 """Of all parts: what is a hill for one ion is a well for the other."""
 EQUILIBRATE_PS, SAMPLE_PS = 1.0, 4.0
+SCALE = spec.load_profile("demo").field_scale
+"""The field in the box over that of the reference box."""
 
 
 def force(part: str, x):
@@ -31,14 +33,7 @@ def profile_with(**changes) -> spec.Profile:
              "from_nm": -0.1, "to_nm": 0.1, "spacing_nm": 0.025,
              "equilibrate_ps": EQUILIBRATE_PS, "sample_ps": SAMPLE_PS, "replicas": 5,
              **changes}  # fmt: skip
-    demo = spec.load_profile("demo")
-    # the reference box's field, so that the published one is the applied one
-    return demo.model_copy(
-        update={
-            "windows": spec.Windows(**entry),
-            "reference_length_x_nm": demo.system.length_x_nm,
-        }
-    )
+    return spec.load_profile("demo").model_copy(update={"windows": spec.Windows(**entry)})
 
 
 @pytest.fixture
@@ -68,7 +63,9 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                 directory = tmp_path / f"{replica}-{ion}-{field:g}-{x:g}"
                 directory.mkdir()
                 data.to_netcdf(directory / "series.nc")
-                records.append(windows.WindowRecord(ion, field, field, x, replica, directory))
+                records.append(
+                    windows.WindowRecord(ion, field, SCALE * field, x, replica, directory)
+                )
         monkeypatch.setattr(windows, "open_windows", lambda _: records)
         return profile
 
@@ -82,7 +79,7 @@ def expected_span(field: float, windows_nm) -> tuple[float, float, float]:
     """
     x = np.linspace(-0.1, 0.1, 20001)
     total = np.interp(x, windows_nm, sum(force(name, np.array(windows_nm)) for name in PARTS))
-    total -= field * KJ_PER_MOL_PER_E_V
+    total -= SCALE * field * KJ_PER_MOL_PER_E_V
     energy = -np.concatenate([[0], np.cumsum((total[1:] + total[:-1]) / 2 * np.diff(x))])
     return x[energy.argmin()], x[energy.argmax()], np.ptp(energy)
 
@@ -123,6 +120,13 @@ def test_blocks_give_an_interval_that_no_verdict_rests_on(made):
     assert one.independent == 1
     rows = barriers.claims_of_barriers(found, profile, "windows")
     assert {r.verdict for r in rows} == {"not enough statistics"}
+
+
+def test_blocks_of_two_replicas_stay_apart(made):
+    profile = made(profile_with(fields_V_per_nm={"Cl": [0.4]}, replicas=2, blocks=4))
+    one = barriers.from_windows(profile)[0.4]
+    assert one.profile.total.n_independent == 8
+    assert one.independent == 2
 
 
 def test_claims_are_judged_against_each_version(made, monkeypatch):
@@ -235,7 +239,7 @@ def test_rows_and_figures_show_all_three(made):
     ours = table["this run"]
     for k, field in enumerate(ours["field_V_per_nm"]):
         parts = sum(values[k] for values in ours["parts_kJ_per_mol"].values())
-        distance = abs(ours["total_kJ_per_mol"][k] - parts) / (field * KJ_PER_MOL_PER_E_V)
+        distance = abs(ours["total_kJ_per_mol"][k] - parts) / (SCALE * field * KJ_PER_MOL_PER_E_V)
         assert share["this run"][k] == pytest.approx(distance)
 
     figure = figures.barrier_table(table, share)
@@ -245,7 +249,8 @@ def test_rows_and_figures_show_all_three(made):
         drawn = {line.get_label(): line for line in ax.lines}
         x, y = drawn["water electrostatic"].get_data()
         assert y == pytest.approx(force("water_electrostatic", np.asarray(x)), abs=15)
-        expected = sum(force(n, np.asarray(x)) for n in PARTS) - field * KJ_PER_MOL_PER_E_V
+        expected = sum(force(n, np.asarray(x)) for n in PARTS)
+        expected = expected - SCALE * field * KJ_PER_MOL_PER_E_V
         assert drawn["total, with the field"].get_ydata() == pytest.approx(expected, abs=25)
     figure = figures.potentials(barriers.climbs(found))
     labels = [line.get_label() for line in figure.axes[0].lines]
@@ -286,8 +291,8 @@ def test_visits_are_counted_and_few_are_not_a_profile(made, monkeypatch, enough)
     parts = np.array([force(name, x) for name in PARTS]) + rng.normal(0, 3, (6, n))
     forces = Forces(np.arange(n) * 1.0, np.column_stack([x, 0 * x, 0 * x]), parts.sum(axis=0),
                     parts)  # fmt: skip
-    visits = windows.Visits(0.4, forces, np.arange(n) * 6 // n)
-    monkeypatch.setattr(windows, "free_visits", lambda *_, **__: {0.4: visits})
+    visits = windows.Visits(SCALE * 0.4, forces, np.arange(n) * 6 // n)
+    monkeypatch.setattr(windows, "free_visits", lambda *_, **__: {SCALE * 0.4: visits})
     found = barriers.from_visits(profile)
     assert list(found) == [0.4]
     assert (found[0.4].frames, found[0.4].visits) == (n, 6)

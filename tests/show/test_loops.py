@@ -17,7 +17,6 @@ from made import (
     TINY,
     driven,
     falling,
-    in_reference_box,
     ohmic,
     verdicts,
     with_ndr,
@@ -29,7 +28,7 @@ from janus_pore.measure.current import NANOAMPERE_PER_E_PER_PS
 from janus_pore.show import loops, results, scorecard
 from janus_pore.show.loops import Driven
 
-PROFILE = in_reference_box(DEMO).model_copy(
+PROFILE = DEMO.model_copy(
     update={
         "protocols": {"sine": spec.Protocol(waveform=SINE, replicas=REPLICAS)},
         "control": ("sine",),
@@ -54,7 +53,7 @@ def both(E, slope):
 
 def looped(current_nA, profile=PROFILE, *, split=None, seed=0, noise=True) -> Driven:
     """A driven system; ``split`` gives the pore slab and the crossings a current of their own."""
-    data = driven(current_nA, falling, seed=seed)
+    data = driven(current_nA, falling, seed=seed, scale=profile.field_scale)
     if split is not None:
         own = driven(split, falling, seed=seed + 1)["charge"]
         if not noise:
@@ -77,7 +76,7 @@ def absent(profile=CONTROL) -> Driven:
 
 
 def test_the_loop_has_the_injected_current_in_fields_of_the_reference_box():
-    data = driven(ohmic, falling, scale=DEMO.field_scale)
+    data = driven(ohmic, falling)
     found = loops.sweeps(data, SINE, DEMO, window_ps=5.0)
     for part, share in (("total", 1.0), ("K", 0.4), ("Cl", 0.6)):
         curve = found["pore"][part].curves()["forward"]
@@ -288,7 +287,7 @@ def test_a_capacitor_has_no_time_constant_at_any_frequency_or_length(cycles):
     charge[:, 0, 0] = 0.55 * 8.0 * E + rng.normal(0, 0.02, (REPLICAS, len(t)))
     data = xr.Dataset(
         {
-            "field": (("replica", "time"), np.tile(E, (REPLICAS, 1))),
+            "field": (("replica", "time"), np.tile(PROFILE.field_scale * E, (REPLICAS, 1))),
             "charge": (("replica", "estimator", "species", "time"), charge),
         },
         coords={"replica": range(REPLICAS), "time": t, **COORDINATES},
@@ -314,15 +313,16 @@ def test_the_finding_says_what_the_data_say():
     )
     assert "mostly charging, not transport" in charging
     assert "no ion crossed" in charging
-    assert "The same membrane without a pore shows 1" in charging or "shows 9" in charging
+    assert re.search(r"without a pore shows (9\d|10\d) %", charging)
     transport = loops.finding(looped(ohmic)._replace(crossings={"K": 3, "Cl": 5}), absent())
     assert "mostly transport through the pore" in transport
     assert "3 K⁺ and 5 Cl⁻ crossed" in transport
     assert "not run in this profile" in transport
-    even = loops.finding(looped(capacitor_of(3.0), split=ohmic), absent())
-    assert "mostly" in even
-    assert "mostly charging" not in even or "mostly transport" not in even
-    tiny = loops.finding(looped(ohmic, in_reference_box(TINY)), absent())
+    even = loops.finding(
+        looped(lambda E, s: ohmic(E, s) + capacitor_of(3.0)(E, s), split=ohmic), absent()
+    )
+    assert even.endswith("Samples are too few to say with confidence which of the two is larger.")
+    tiny = loops.finding(looped(ohmic, TINY), absent())
     assert "mostly" not in tiny
     assert "too small" in tiny
 
@@ -435,7 +435,7 @@ def test_steady_states_tell_hysteresis_from_noise_and_from_charging(held):
 def test_cycles_are_units():
     one = driven(ohmic, falling)
     two = spec.Sine(amplitude_V_per_nm=1.2, frequency_GHz=2 * SINE.frequency_GHz, cycles=2)
-    found = loops.sweeps(one, two, in_reference_box(DEMO), window_ps=5.0)
+    found = loops.sweeps(one, two, DEMO, window_ps=5.0)
     assert found["box"]["total"].current_nA.shape == (2 * REPLICAS, int(PERIOD_PS / 2 / 5.0))
 
 
@@ -502,3 +502,13 @@ def test_the_loop_that_ships_is_named_with_its_runs_frequency_and_box():
     assert loops.shipped(Driven(longer, {}))[1].endswith("5 GHz, 10 × 6 cells, Lx = 5 nm")
     other = DEMO.with_charge_set("mos2")
     assert not loops.shipped(Driven(other, {}))[0].loops
+
+
+def test_a_cycle_of_few_windows_is_refused_in_words():
+    few = ndr().loops["box"]["total"]
+    four = np.arange(4) * len(few.field_V_per_nm) // 4 + 1
+    short = few._replace(
+        field_V_per_nm=few.field_V_per_nm[four], current_nA=few.current_nA[:, four]
+    )
+    with pytest.raises(MeasureError, match="shorten the windows"):
+        loops.pinched(short)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from made import DEMO, SINE, driven, falling, in_reference_box, ohmic, relaxing
+from made import DEMO, SINE, driven, falling, ohmic, relaxing
 
 from janus_pore import spec
 from janus_pore.measure.statistics import difference
@@ -157,7 +157,7 @@ def test_systems_are_compared_by_the_field_of_equal_order(monkeypatch):
 
 def test_steps_foretell_the_loop_of_a_sine():
     """At a slow sine the sweeps differ by the sum of the time constants times dσ∞/dt."""
-    profile = in_reference_box(DEMO)
+    profile = DEMO
     ran = {}
     for protocol, tau in (("step_up", 1.0), ("step_down", 2.0)):
         waves = DEMO.protocol(protocol).waveforms()
@@ -234,7 +234,7 @@ def occupied(data, *, widened=2.0):
 
 
 def test_the_water_beside_an_ion_is_told_apart():
-    profile = in_reference_box(DEMO)
+    profile = DEMO
     sine = driven(ohmic, lambda E, _: 20.0 + 0.0 * E)
     found = memory.beside_ions(occupied(sine), profile)
     assert set(found) == {
@@ -262,7 +262,7 @@ def test_the_water_beside_an_ion_is_told_apart():
     assert len(rows) == len(found) - 3  # fields at which no ion was there
     assert {len(row) for row in rows} == {len(memory.BESIDE)}
 
-    constant = sine.assign(field=sine["field"] * 0 - 0.6)
+    constant = sine.assign(field=sine["field"] * 0 - 0.6 * profile.field_scale)
     found = memory.beside_ions(occupied(constant), profile)
     assert set(found) == {("−0.6", "none"), ("−0.6", "both")}  # of the later half
     assert found["−0.6", "both"].share == pytest.approx(30 / 200 / 8, rel=0.02)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made import DEMO, SINE, TINY, driven, falling, in_reference_box, ohmic, relaxing
+from made import DEMO, SINE, TINY, driven, falling, ohmic, relaxing
 
 from janus_pore.show import ordering
 
 
 def test_the_spread_has_the_injected_width_in_both_sweeps():
-    profile = in_reference_box(DEMO)
+    profile = DEMO
     order = ordering.order(driven(ohmic, falling), SINE, profile, width="fit")
     for direction, less in (("forward", 0.0), ("reverse", 10.0)):
         curve = order.curves()[direction]
@@ -35,7 +35,7 @@ def test_a_gaussian_tells_nothing_of_nearly_uniform_angles():
     def lags_at_low_field(E, slope):
         return np.where(E < 0.3, np.where(slope > 0, 300.0, 60.0), 40.0)
 
-    profile, data = in_reference_box(DEMO), driven(ohmic, lags_at_low_field)
+    profile, data = DEMO, driven(ohmic, lags_at_low_field)
     by_fit, direct = (
         ordering.mean_gap(ordering.order(data, SINE, profile, width=w), 1)
         for w in ("fit", "direct")
@@ -57,7 +57,7 @@ def test_a_gaussian_tells_nothing_of_nearly_uniform_angles():
 
 
 def test_distributions_take_their_own_frames():
-    profile = in_reference_box(DEMO)
+    profile = DEMO
     panels = ordering.distributions(driven(ohmic, falling), SINE, profile)
     last = list(panels.values())[-1]
     assert list(panels)[-1] == "E = 0.9 to 1.2 V/nm"
@@ -107,9 +107,11 @@ def test_curves_without_an_amplitude_have_no_form():
 
 
 def test_the_waters_field_opposes_its_dipole():
-    profile = in_reference_box(DEMO)
+    profile = DEMO
     data = driven(ohmic, falling)
-    polar = 20.0 * data["field"] + np.random.default_rng(0).normal(0, 0.5, data["field"].shape)
+    polar = 20.0 * data["field"] / profile.field_scale + np.random.default_rng(0).normal(
+        0, 0.5, data["field"].shape
+    )
     found = ordering.reaction(data.assign(dipole_x=polar), SINE, profile)
     half, radius = profile.run.pore_half_length_nm, profile.run.pore_radius_nm
     volume = 2 * half * np.pi * radius**2

@@ -37,6 +37,7 @@ def results(tmp_path, monkeypatch):
         ((-math.inf, 0.0), "not reproduced"),
         ((1.2, 1.5), "not reproduced"),
         ((1.0, 2.0), "not enough statistics"),
+        ((0.0, 1.05), "not enough statistics"),
     ],
 )
 def test_the_whole_interval_decides(region, verdict):
@@ -54,6 +55,11 @@ def test_the_whole_interval_decides(region, verdict):
 )
 def test_too_little_is_never_a_verdict(poor):
     assert judge("x", poor, (-10.0, math.inf), DEMO).verdict == "not enough statistics"
+
+
+def test_five_independent_samples_are_enough():
+    for n, verdict in ((4, "not enough statistics"), (5, "reproduced")):
+        assert judge("x", estimate(n=n), (0.0, math.inf), DEMO).verdict == verdict
 
 
 def test_a_test_of_its_own_still_needs_samples():

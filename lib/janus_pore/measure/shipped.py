@@ -173,9 +173,10 @@ class Agreement(NamedTuple):
 
     @property
     def deviations(self) -> float:
-        """Difference over its standard error."""
+        """Difference over its standard error; zero where both are the same without any."""
         error = math.hypot(self.shipped[1], self.again[1])
-        return abs(self.shipped[0] - self.again[0]) / error if error else math.inf
+        apart = abs(self.shipped[0] - self.again[0])
+        return apart / error if error else math.inf if apart else 0.0
 
 
 def repeat(manifest: Path, *, replicas: int | None = None, seed: int) -> list[Agreement]:

@@ -310,10 +310,8 @@ def pinched(one: Sweeps) -> current.Pinch:
     if that holds fewer than three on a side)."""
     E = one.field_V_per_nm
     rising = np.gradient(E) > 0
-    near = max(
-        0.1 * float(np.abs(E).max()),
-        *(1.001 * float(np.sort(np.abs(E[side]))[2]) for side in (rising, ~rising)),
-    )
+    third = (1.001 * np.sort(np.abs(E[side]))[2:3] for side in (rising, ~rising))
+    near = float(np.max(np.concatenate([[0.1 * np.abs(E).max()], *third])))
     return current.pinch(E, one.current_nA, near_V_per_nm=near)
 
 
