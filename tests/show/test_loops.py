@@ -129,6 +129,7 @@ def test_what_the_control_shows_too_is_said_for_each_estimator():
     assert row.control_run == "sine, replicas 0 to 7"
     assert row.control_system.startswith("mosse-none-")
     assert "loop area E > 0: 0.0" in row.control_found
+    assert "not determined" in next(r for r in rows if r.id == 1).control_found
 
 
 def test_an_ohmic_control_leaves_the_negative_slope_to_the_pore():
@@ -384,12 +385,27 @@ def test_steady_currents_forget_the_charging(held):
     assert np.mean(inside) >= 0.9
     assert list(found.passages) == found.curves["crossings"].x.tolist()
     assert loops.rows_of_passages(found)[-1] == (
-        "passages of the middle plane at 1.2 V/nm in 0.6 ns", "no ion",
+        "passages of the middle plane at 1.2 V/nm in 0.6 ns; net, after 50 ps of each run",
+        "no ion; no ion",
     )  # fmt: skip
     none = found.curves["crossings"]  # counting nothing still bounds the current
     assert (none.value == 0).all()
     assert (none.high > 0).all()
     assert (none.high < 10).all()
+
+
+def test_passages_at_constant_fields_are_counted_whole_and_net_once_charged(held, monkeypatch):
+    _, profile = held(lambda E: 0.0)
+    data = loops.opened(profile, "steady").data
+    through = data["field_V_per_nm=-1.2"]["charge"].loc[{"estimator": "crossings"}]
+    time = through["time"].values
+    through[0, 1] = -1.0 * (time > 20)  # a Cl- along the field, while the reservoirs charge
+    through[1, 1] = -1.0 * (time > 80)  # another one later
+    through[2, 0] = 1.0 * ((time > 70) & (time <= 75))  # a K+ that comes and goes
+    found = loops.steady(profile)
+    assert found.passages[-1.2] == {"K": 2, "Cl": 2}
+    assert found.late[-1.2] == {"K": 0, "Cl": 1}
+    assert loops.rows_of_passages(found)[0][1] == "2 K⁺ and 2 Cl⁻; 0 K⁺ and 1 Cl⁻"
 
 
 def test_charging_at_constant_fields_gives_that_of_the_papers_sine(held, monkeypatch):

@@ -69,6 +69,23 @@ def test_the_control_is_put_to_the_same_test():
     assert pulses.finding(found, NOTHING).endswith("the membrane without a pore: not run.")
 
 
+def test_ions_that_cross_while_the_field_is_prepared_are_told_apart():
+    trains = {p: pulse_train(REDUCED, p, lambda n: 1.0 + 0 * n) for p in ("stf", "std")}
+    for data in trains.values():
+        data["charge"].loc[{"estimator": "crossings"}] = 0.0
+    prepared = REDUCED.protocol("stf").waveform.prepare_ps
+    time = trains["stf"]["time"].values
+    through = trains["stf"]["charge"].loc[{"estimator": "crossings"}]
+    through[0, 0] = 1.0 * (time > prepared / 2)
+    through[1, 1] = 1.0 * (time > prepared / 2)
+    of = {p: {next(iter(REDUCED.protocol(p).waveforms())): trains[p]} for p in trains}
+    words = pulses.finding(pulsed(REDUCED, **of), NOTHING)
+    assert "middle plane not once from the first pulse on, and 2 times while" in words
+    through[2, 0] = 1.0 * (time > prepared + 1)
+    words = pulses.finding(pulsed(REDUCED, **of), NOTHING)
+    assert "middle plane 1 times from the first pulse on, and 2 times while" in words
+
+
 def test_a_first_current_against_its_field_is_no_ground_for_a_ratio():
     found = pulsed(REDUCED, ppf=paired(REDUCED, "ppf", lambda d: 1.2 + 2 * np.exp(-d / 8), sign=-1))
     rows = pulses.claims_of_pairs(found, NOTHING)

@@ -520,8 +520,12 @@ def passing(profile: Profile) -> tuple[dict[str, Passing], str]:
 
 def passing_by_choice(profile: Profile) -> tuple[dict[str, dict[str, Passing]], dict[str, str]]:
     """:func:`passing` for each choice of what the article leaves open, as
-    :func:`janus_pore.show.results.choices` names them; and why others are not among them."""
-    each = {name: passing(one) for name, one in choices(profile).items()}
+    :func:`janus_pore.show.results.choices` names them; and why others are not among them.
+
+    A choice that is not meant to hold ions, where the profile does, is passed over.
+    """
+    asked = {k: one for k, one in choices(profile).items() if one.windows or not profile.windows}
+    each = {name: passing(one) for name, one in asked.items()}
     return (
         {name: found for name, (found, _) in each.items() if found},
         {name: why for name, (found, why) in each.items() if not found},

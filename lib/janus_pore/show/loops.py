@@ -7,6 +7,7 @@ where that was run. Fields are those of the reference box.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -525,6 +526,12 @@ def _along_field(data: xr.Dataset, polarity: current.Polarity) -> dict[str, dict
     }
 
 
+def _late(data: xr.Dataset, discard_ps: float, sign: float) -> dict[str, int]:
+    """Net number of passages along a constant field, later than a time after the beginning."""
+    moved = _moved(data) * sign
+    return _counted(moved.where(moved["time"] > data["time"][0] + discard_ps - 1e-6, 0.0))
+
+
 def _moved(data: xr.Dataset) -> xr.DataArray:
     """Charge through the middle plane between frames, (species, replica, time)."""
     through = data["charge"].sel(estimator="crossings").transpose("species", "replica", "time")
@@ -557,7 +564,8 @@ class Steady(NamedTuple):
 
     ``curves`` holds estimator to current against field, ``branches`` the same by polarity
     with its draws; ``discard_ps`` was left out at the beginning of each run. ``passages`` of the
-    middle plane are by field and species, over ``covered_ns`` of all replicas together.
+    middle plane are by field and species, over ``covered_ns`` of all replicas together, ``late``
+    those along the field after what was left out, but those against it taken off.
     """
 
     curves: dict[str, Curve]
@@ -565,6 +573,7 @@ class Steady(NamedTuple):
     run: str = ""
     discard_ps: float = 0.0
     passages: Mapping[float, Mapping[str, int]] = {}
+    late: Mapping[float, Mapping[str, int]] = {}
     covered_ns: float = 0.0
     why: str = ""
 
@@ -633,16 +642,19 @@ def steady(profile: Profile, *, discard_ps: float | None = None) -> Steady:
     return Steady(
         curves, branches, replicas_of(datasets[0], "steady"), discard,
         {float(E[k]): _passages(datasets[k]) for k in order},
+        {float(E[k]): _late(datasets[k], discard, float(np.sign(E[k]))) for k in order},
         lasted * datasets[0].sizes["replica"] / 1000,
     )  # fmt: skip
 
 
 def rows_of_passages(constant: Steady) -> list[tuple[str, str]]:
-    """Passages of the middle plane at each constant field, from the beginning of the runs."""
+    """Passages of the middle plane at each constant field, from the beginning of the runs, either
+    way; of these the net number along the field after what the currents leave out."""
     return [
         (
-            f"passages of the middle plane at {E:g} V/nm in {constant.covered_ns:.3g} ns",
-            _crossed(passages),
+            f"passages of the middle plane at {E:g} V/nm in {constant.covered_ns:.3g} ns; "
+            f"net, after {constant.discard_ps:g} ps of each run",
+            f"{_crossed(passages)}; {_crossed(constant.late[E])}",
         )
         for E, passages in constant.passages.items()
     ]
@@ -899,7 +911,14 @@ def _tests_of_control(number: int, control: Driven, estimator: str) -> list[scor
     if number == 3 or species["total"].current_nA.any():
         return parts
     why = "nothing passes a membrane without a pore"
-    nothing = [Estimate(0.0, 0.0, 0.0, p.estimate.n_independent, why) for p in parts]
+    nothing = [
+        replace(
+            p.estimate if p.estimate.value == 0 else NOTHING,
+            n_independent=p.estimate.n_independent,
+            method=why,
+        )
+        for p in parts
+    ]
     return [
         scorecard.decided(p.name, none, False, control.profile, unit=p.unit)
         for p, none in zip(parts, nothing, strict=True)

@@ -6,6 +6,7 @@ Everything is done alike for the pore and for its control, the membrane without 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -286,7 +287,7 @@ def _of_control(
     if any_current:
         return parts
     why = "nothing passes a membrane without a pore"
-    nothing = [Estimate(0.0, 0.0, 0.0, p.estimate.n_independent, why) for p in parts]
+    nothing = [replace(NOTHING, n_independent=p.estimate.n_independent, method=why) for p in parts]
     return [
         scorecard.decided(p.name, none, False, profile, unit=p.unit)
         for p, none in zip(parts, nothing, strict=True)
@@ -530,6 +531,13 @@ def all_pairs(found: Pulsed) -> dict[str, Pairs]:
     return {p: pairs(found, p) for p in PAIRS if p in found.data}
 
 
+def _crossings(data: xr.Dataset, begin_ps: float) -> tuple[int, int]:
+    """How often ions crossed the middle plane before a time and after it, all replicas."""
+    moved = abs(data["charge"].sel(estimator="crossings").diff("time"))
+    late = moved["time"] > begin_ps + 1e-6
+    return round(float(moved.where(~late, 0).sum())), round(float(moved.where(late, 0).sum()))
+
+
 def finding(found: Pulsed, control: Pulsed) -> str:
     """What the pulses of this run say, in words, beside what the control says."""
     parts = []
@@ -545,17 +553,22 @@ def finding(found: Pulsed, control: Pulsed) -> str:
         parts.append(text)
     if not control.data:
         parts.append(f"the membrane without a pore: {control.why}")
-    crossed = [
-        int(np.abs(np.diff(data["charge"].sel(estimator="crossings").values, axis=-1)).sum())
-        for protocol in TRAINS
-        if protocol in found.data
-        for data in found.data[protocol].values()
-    ]
-    if crossed:
-        many = f"{sum(crossed)} times" if sum(crossed) else "not once"
+    before, after = np.sum(
+        [
+            _crossings(data, found.trains(protocol)[label].prepare_ps)
+            for protocol in TRAINS
+            if protocol in found.data
+            for label, data in found.data[protocol].items()
+        ]
+        or [(0, 0)],
+        axis=0,
+    )
+    if set(TRAINS) & set(found.data):
         parts.append(
             "in all replicas of both trains together ions crossed the membrane's middle plane "
-            + many
+            + (f"{after} times" if after else "not once")
+            + " from the first pulse on"
+            + (f", and {before} times while the field was prepared" if before else "")
         )
     text = "; ".join(parts)
     return text[:1].upper() + text[1:] + "."

@@ -183,7 +183,11 @@ def explore_current(page: Page, protocols: Sequence[str], *, name: str) -> Any:
         return figure, f"Current from {low:.3g} to {high:.3g} nA against {against}, {run}."
 
     frame = min(profile.protocol(p).frame_ps for p in protocols)
-    windows = [profile.run.current_window_ps, *(w for w in WINDOWS_ps if w >= frame)]
+    # A window as long as a pulse would straddle its ends.
+    first = profile.protocol(protocols[0]).waveform
+    asked = profile.run.current_window_ps
+    own = min(asked, first.width_ps / 5) if isinstance(first, PulseTrain) else asked
+    windows = [own, asked, *(w for w in WINDOWS_ps if w >= frame)]
     choices: Choices = {
         "run": runs.names,
         "estimator": list(figures.ESTIMATOR_NAME),
