@@ -136,6 +136,13 @@ def test_estimate_excludes_only_what_it_can() -> None:
     assert str(Estimate(1.0, 0.5, 1.5, 10, "")) == "1 [0.5, 1.5]"
 
 
+def test_an_interval_ends_where_the_quantity_does() -> None:
+    found = Estimate(0.2, -0.3, 1.4, 5, "")
+    assert found.within(0.0, 1.0) == Estimate(0.2, 0.0, 1.0, 5, "")
+    assert found.within(highest=1.0) == Estimate(0.2, -0.3, 1.0, 5, "")
+    assert not Estimate(0.2, np.nan, np.nan, 5, "").within(0.0, 1.0).enough
+
+
 def test_difference_of_independent_estimates() -> None:
     a, b = Estimate(8.0, 5.0, 17.0, 12, ""), Estimate(2.0, 1.0, 6.0, 6, "")
     found = difference(a, b)

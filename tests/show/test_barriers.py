@@ -309,6 +309,13 @@ def test_visits_are_counted_and_few_are_not_a_profile(made, monkeypatch, enough)
         assert "sample longer" in found[0.4].why_not
 
 
+def test_barriers_that_ship_need_no_system_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
+    found, why = barriers.available(spec.load_profile("campaign", {"source": "campaign"}))
+    assert why == ""
+    assert set(found) == {0.0, 0.2, 0.4, 0.6, 0.8}
+
+
 def test_series_of_a_window_round_trips(made, tmp_path):
     made(profile_with(fields_V_per_nm={"Cl": [0.4]}))
     with xr.open_dataset(next(tmp_path.glob("0-Cl-0.4-*")) / "series.nc") as data:

@@ -375,11 +375,11 @@ def barrier(
     return Barrier(
         r_min_nm=placed(r_min, half_step),
         r_max_nm=placed(r_max, half_step),
-        total=rise(total),
+        total=rise(total).within(0.0),
         parts={name: rise(parts[:, i]) for i, name in enumerate(profile.parts)},
         field=placed(share, 2 * half_step * abs(qE)),
         closure=closure,
-        distance_nm=placed(implied, 2 * half_step) if qE else of(implied),
+        distance_nm=placed(implied, 2 * half_step).within(0.0) if qE else of(implied),
     )
 
 

@@ -390,9 +390,7 @@ def ndr_onset(
     onsets = branch.polarity * grid[at]
     onset = estimate(onsets, units, method)
     lowest, highest = sorted((branch.polarity * float(E[0]), branch.polarity * float(E[-1])))
-    onset = Estimate(
-        onset.value, max(onset.low, lowest), min(onset.high, highest), units, onset.method
-    )
+    onset = onset.within(lowest, highest)
     with np.errstate(invalid="ignore", divide="ignore"):
         fall = np.where(top > 0, (top - curves[:, -1]) / top, np.nan)
     drop = estimate(fall, units, method)

@@ -943,5 +943,5 @@ def _judged(
         verdict = "better than the baseline" if excess.low > 0 else "predicts"
     return Judgement(
         name, quantity, math.sqrt(error), math.sqrt(against),
-        math.sqrt(float((variance / count).mean())), skill, excess, verdict,
+        math.sqrt(float((variance / count).mean())), skill.within(highest=1.0), excess, verdict,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -50,6 +50,10 @@ class Estimate:
     def excludes(self, reference: float) -> bool:
         """Whether the interval is trustworthy and lies wholly on one side of ``reference``."""
         return self.enough and not self.low <= reference <= self.high
+
+    def within(self, lowest: float = -math.inf, highest: float = math.inf) -> Estimate:
+        """The same, its interval cut off at the least and the most that the quantity can be."""
+        return replace(self, low=max(self.low, lowest), high=min(self.high, highest))
 
     def __str__(self) -> str:
         if not self.enough:

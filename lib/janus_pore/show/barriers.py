@@ -21,7 +21,7 @@ import xarray as xr
 
 from ..build.forcefield import load_forcefield
 from ..build.membrane import axis_lennard_jones, axis_potential, build_membrane
-from ..build.system import PER_MOLAR_NM3, open_system
+from ..build.system import PER_MOLAR_NM3
 from ..drive import ensemble, windows
 from ..drive.decompose import PARTS, FloatArray
 from ..errors import MeasureError, MissingInputError
@@ -73,9 +73,9 @@ class FieldBarrier(NamedTuple):
     drift_kJ_per_mol_nm: float
 
 
-def chloride_charge(profile: Profile) -> float:
+def chloride_charge() -> float:
     """Charge of Cl-, e."""
-    return float(open_system(profile.system).manifest["charges_e"]["Cl"])
+    return load_forcefield().ions["Cl"].charge_e
 
 
 def from_windows(profile: Profile) -> dict[float, FieldBarrier]:
@@ -97,7 +97,7 @@ def from_windows(profile: Profile) -> dict[float, FieldBarrier]:
     """
     wanted = windows.asked_for(profile)
     data = series.open_windows(profile)
-    charge = chloride_charge(profile)
+    charge = chloride_charge()
     out = {}
     for field in wanted.fields_V_per_nm["Cl"]:
         held = _held(data, wanted, "Cl", field)
@@ -208,7 +208,7 @@ def from_visits(profile: Profile, *, every: int = 10) -> dict[float, Free]:
         found = windows.free_visits(
             profile, dict.fromkeys(directories), scratch=Path(scratch), every=every
         )
-    charge, half = chloride_charge(profile), profile.run.pore_half_length_nm
+    charge, half = chloride_charge(), profile.run.pore_half_length_nm
     out = {}
     for applied, visits in sorted(found.items()):
         forces, count = visits.forces, int(visits.visit.max()) + 1
@@ -316,9 +316,19 @@ def tables(
             "field_V_per_nm": fields,
             "parts_kJ_per_mol": {name: [b.parts[name].value for b in ours] for name in PARTS},
             "total_kJ_per_mol": [b.total.value for b in ours],
+            "intervals": {
+                **{name: _ends([b.parts[name] for b in ours]) for name in PARTS},
+                "total": _ends([b.total for b in ours]),
+                "distance": _ends([b.distance_nm for b in ours]),
+            },
         }
         share["this run"] = np.array([b.distance_nm.value for b in ours])
     return table, share
+
+
+def _ends(values: Sequence[Estimate]) -> FloatArray:
+    """Ends (2, n) of intervals; not a number where they are not to be trusted."""
+    return np.array([(v.low, v.high) if v.enough else (np.nan, np.nan) for v in values]).T
 
 
 def rows(found: Mapping[float, FieldBarrier]) -> list[tuple[str, ...]]:

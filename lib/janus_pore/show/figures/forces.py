@@ -24,6 +24,7 @@ from .drawing import (
     VERMILLION,
     YELLOW,
     Curve,
+    FloatArray,
     add_note,
     blank,
     draw_line,
@@ -31,6 +32,14 @@ from .drawing import (
     styled,
     zero_line,
 )
+
+
+def _from(values: ArrayLike, ends: ArrayLike) -> FloatArray:
+    """Lengths (2, n) of the error bars from values (n,) to the ends (2, n) of their intervals;
+    none where there is no interval."""
+    low, high = np.asarray(ends, float)
+    lengths: FloatArray = np.nan_to_num([np.asarray(values) - low, high - np.asarray(values)])
+    return lengths
 
 
 @styled
@@ -42,7 +51,9 @@ def barrier_table(
     Parameters
     ----------
     table
-        Version to ``field_V_per_nm``, ``parts_kJ_per_mol`` and ``total_kJ_per_mol``.
+        Version to ``field_V_per_nm``, ``parts_kJ_per_mol`` and ``total_kJ_per_mol``; where there
+        are intervals, also their ends (2, fields) by part, ``total`` and ``distance`` (nm) in
+        ``intervals``.
     share_nm
         Version to |r2 − r1|, as
         :func:`janus_pore.show.scorecard.implied_distance_nm` gives it.
@@ -85,6 +96,14 @@ def barrier_table(
             color="black",
             label="total",
         )
+        values_of = {**parts, "total": content["total_kJ_per_mol"]}
+        for k, (name, values) in enumerate(values_of.items()):
+            if name in content.get("intervals", {}):
+                ax.errorbar(
+                    at + (k - len(parts) / 2) * width, values,
+                    yerr=_from(values, content["intervals"][name]),
+                    fmt="none", ecolor="#333333", elinewidth=0.8, capsize=1.5,
+                )  # fmt: skip
         zero_line(ax)
         ax.set_xticks(at, [f"{f:g}" for f in fields])
         ax.set(xlabel="E (V/nm)", title=version)
@@ -98,14 +117,17 @@ def barrier_table(
     for (version, values), colour, marker in zip(
         share_nm.items(), (BLUE, VERMILLION, BLACK), ("o", "s", "^"), strict=False
     ):
-        axes[-1].plot(
-            table[version]["field_V_per_nm"], values, color=colour, marker=marker, label=version
-        )
+        ends = table[version].get("intervals", {}).get("distance")
+        axes[-1].errorbar(
+            table[version]["field_V_per_nm"], values,
+            yerr=None if ends is None else _from(values, ends),
+            color=colour, marker=marker, label=version, capsize=2, elinewidth=0.8,
+        )  # fmt: skip
     axes[-1].set(
         xlabel="E (V/nm)",
         ylabel="implied |r2 − r1| (nm)",
         # the upper third is the legend's
-        ylim=(0, max(0.36, 1.6 * float(np.nanmax(np.concatenate([*share_nm.values()]))))),
+        ylim=(0, max(0.36, 1.6 * axes[-1].dataLim.ymax)),
         title="distance",
     )
     axes[-1].legend(loc="upper right", fontsize=7, handlelength=1.2, borderaxespad=0)
