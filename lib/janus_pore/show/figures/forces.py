@@ -117,12 +117,13 @@ def barrier_table(
     for (version, values), colour, marker in zip(
         share_nm.items(), (BLUE, VERMILLION, BLACK), ("o", "s", "^"), strict=False
     ):
-        ends = table[version].get("intervals", {}).get("distance")
-        axes[-1].errorbar(
-            table[version]["field_V_per_nm"], values,
-            yerr=None if ends is None else _from(values, ends),
-            color=colour, marker=marker, label=version, capsize=2, elinewidth=0.8,
-        )  # fmt: skip
+        fields, ends = (table[version].get(k, {}) for k in ("field_V_per_nm", "intervals"))
+        axes[-1].plot(fields, values, color=colour, marker=marker, label=version)
+        if "distance" in ends:
+            axes[-1].errorbar(
+                fields, values, yerr=_from(values, ends["distance"]),
+                fmt="none", ecolor=colour, elinewidth=0.8, capsize=2,
+            )  # fmt: skip
     axes[-1].set(
         xlabel="E (V/nm)",
         ylabel="implied |r2 − r1| (nm)",
