@@ -165,3 +165,18 @@ def test_a_sampled_field_has_a_sensible_number_of_pieces() -> None:
     data = {"times_ps": (0.0, 1e6), "fields_V_per_nm": (0.0, 1.0), "step_ps": 1e-6}
     with pytest.raises(SpecError, match=r"step_ps = 1e-06 ps cuts .* more than 100000 pieces"):
         validated(Sampled, data, "waveform")
+
+
+def test_relative_directories_start_at_the_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel and a scheduler's job work elsewhere than the shell, and must find the same."""
+    monkeypatch.setenv("JANUS_PORE_RUNS", "somewhere/runs")
+    monkeypatch.setenv("JANUS_PORE_RESULTS", str(tmp_path))
+    there = paths.runs_dir()
+    assert there == paths.project_root() / "somewhere" / "runs"
+    monkeypatch.chdir(tmp_path)
+    assert paths.runs_dir() == there
+    assert paths.results_dir() == tmp_path
+    monkeypatch.delenv("JANUS_PORE_RUNS")
+    assert paths.runs_dir() == paths.project_root() / "runs"

@@ -2,7 +2,8 @@
 
 Everything the project computes goes under two roots: ``runs/`` (systems and MD, large,
 reusable) and ``results/`` and ``report/`` (executed notebooks and pages). Set
-``JANUS_PORE_RUNS`` to keep ``runs/`` elsewhere, ``JANUS_PORE_RESULTS`` for ``results/``.
+``JANUS_PORE_RUNS`` to keep ``runs/`` elsewhere, ``JANUS_PORE_RESULTS`` for ``results/``; relative
+ones start at the clone, because kernels and jobs have other working directories than the shell.
 Software built once per machine lies in the user's cache, outside the clone.
 """
 
@@ -34,14 +35,16 @@ def data_dir() -> Path:
 
 def runs_dir() -> Path:
     """Where systems and MD are kept: ``$JANUS_PORE_RUNS``, else ``runs/`` in the clone."""
-    override = os.environ.get("JANUS_PORE_RUNS")
-    return Path(override).expanduser().resolve() if override else project_root() / "runs"
+    return _named("JANUS_PORE_RUNS", "runs")
 
 
 def results_dir() -> Path:
     """Executed notebooks and figures by profile: ``$JANUS_PORE_RESULTS``, else ``results/``."""
-    override = os.environ.get("JANUS_PORE_RESULTS")
-    return Path(override).expanduser().resolve() if override else project_root() / "results"
+    return _named("JANUS_PORE_RESULTS", "results")
+
+
+def _named(variable: str, default: str) -> Path:
+    return (project_root() / Path(os.environ.get(variable) or default).expanduser()).resolve()
 
 
 def report_dir() -> Path:

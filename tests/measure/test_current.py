@@ -399,3 +399,9 @@ def test_negative_slope_of_the_steady_state(shape, verdict: str) -> None:
             verdicts.append(ndr_onset(branch).verdict)
     assert verdicts.count(verdict) >= 180
     assert verdicts.count({"found": "not found", "not found": "found"}[verdict]) <= 4
+
+
+@pytest.mark.parametrize("window_ps", [0.0, -1.0, 51.0, 250.0])
+def test_a_window_that_does_not_fit_a_cycle_is_refused(window_ps: float) -> None:
+    with pytest.raises(MeasureError, match=r"current_window_ps = .* at most a quarter .*, 50"):
+        window_of_cycles(window_ps, 200.0)

@@ -112,3 +112,21 @@ def test_flat_ratios_give_no_memory_time() -> None:
         fit_delays(DELAYS, draws[..., 1], "decay", replicas=30)  # type: ignore[arg-type]
     with pytest.raises(MeasureError, match="at least 4 points and has 2"):
         fit_delays(DELAYS[:2], draws[:, :2, 1], "depression", replicas=30)
+
+
+def test_ratios_that_never_vary_are_exact_and_keep_their_weight() -> None:
+    """A memory that is gone after four delays: the rest is zero in every draw."""
+    rng = np.random.default_rng(0)
+    gone = DELAYS >= 7
+    draws = np.exp(-DELAYS / 2.0) + rng.normal(0, 0.02, (500, len(DELAYS)))
+    draws[0] = np.exp(-DELAYS / 2.0)
+    draws[:, gone] = 0.0
+    fit = fit_delays(DELAYS, draws, "facilitation", replicas=24)
+    assert fit.a.value == pytest.approx(0.0, abs=0.02)
+    assert 1.0 < fit.tau.value < 3.0
+    # one replica: all draws are alike but for rounding, which must not choose the delays
+    alike = draws[:1] + rng.normal(0, 1e-16, draws.shape)
+    by_rounding = fit_delays(DELAYS, alike, "facilitation", replicas=1)
+    assert by_rounding.tau.value == pytest.approx(
+        fit_delays(DELAYS, draws[[0] * 500], "facilitation", replicas=1).tau.value, rel=1e-3
+    )

@@ -244,3 +244,20 @@ def test_the_pairs_that_ship_are_taken_as_far_as_they_are_there(monkeypatch):
     assert pulses.all_pairs(found)["ppd"].x_ps.tolist() == [1, 2, 4, 8, 16, 32]
     assert pulses.shipped(pulses.Pulsed(DEMO.without_pore(), {}))[1] == ""
     assert list(pulses.pulsed(profile).data) == ["ppd"]
+
+
+def test_pulses_the_other_way_are_judged_alike():
+    """Fields and currents turned round: what is along the field still is."""
+    train = REDUCED.protocol("ppf")
+    back = train.waveform.model_copy(update={"pulse_V_per_nm": -0.7, "delay_V_per_nm": -0.5})
+    turned = REDUCED.model_copy(
+        update={"protocols": {"ppf": train.model_copy(update={"waveform": back})}}
+    )
+
+    def memory(d):
+        return 1.2 + 2.0 * np.exp(-d / 8.0)
+
+    for profile, sign in ((REDUCED, 1), (turned, -1)):
+        found = pulsed(profile, ppf=paired(profile, "ppf", memory, sign=sign))
+        rows = pulses.claims_of_pairs(found, NOTHING)
+        assert {r.verdict for r in rows} == {"reproduced"}

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from nbformat import v4
 
-from janus_pore import spec
+from janus_pore import paths, spec
 from janus_pore.measure.statistics import Estimate
 from janus_pore.show import page, report, scorecard
 
@@ -211,3 +211,31 @@ def test_kernels_started_side_by_side_have_sockets_of_their_own() -> None:
     assert one.transport == other.transport == "ipc"
     assert one.ip != other.ip
     assert all(len(kernel.ip) < 90 and Path(kernel.ip).is_absolute() for kernel in (one, other))
+
+
+def test_a_profile_of_ones_own_is_named_from_anywhere(results, monkeypatch):
+    """The kernel works in another directory than the shell."""
+    import papermill
+
+    given = {}
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **options: given.update(options))
+    results.mkdir()
+    monkeypatch.chdir(results)
+    text = (paths.data_dir() / "profiles" / "tiny.yaml").read_text(encoding="utf-8")
+    (results / "mine.yaml").write_text(text, encoding="utf-8")
+    report.run_notebook("03_iv_ndr", "mine.yaml")
+    assert given["parameters"]["profile"] == str(results / "mine.yaml")
+    report.run_notebook("03_iv_ndr", "tiny")
+    assert given["parameters"]["profile"] == "tiny"
+
+
+def test_a_kernel_that_dies_is_reported_in_words(results, monkeypatch):
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    def dies(*_, **__):
+        raise DeadKernelError("Kernel died")
+
+    monkeypatch.setattr(papermill, "execute_notebook", dies)
+    with pytest.raises(report.NotebookError, match=r"03_iv_ndr stopped: its kernel died .* memory"):
+        report.run_notebook("03_iv_ndr", "tiny")

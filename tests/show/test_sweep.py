@@ -13,8 +13,10 @@ import yaml
 from filelock import FileLock
 
 from janus_pore import paths
+from janus_pore.drive import stages
 from janus_pore.errors import RunError
 from janus_pore.show import figures, sweep
+from janus_pore.sweep_spec import load_sweep, points
 
 
 @pytest.fixture
@@ -111,3 +113,35 @@ def _python(command: list[str]) -> str:
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def test_only_what_has_its_receipt_counts(sweep_file: Path) -> None:
+    chosen = load_sweep(sweep_file)
+    with sweep.at_home(chosen):
+        profiles = points(chosen)
+        jobs = stages.work(profiles, ns_per_job=10.0)
+        label, profile = next(iter(profiles.items()))
+        folder, before = profile.results_dir, jobs.before(label)
+        folder.mkdir(parents=True)
+
+        def why() -> str | None:
+            return sweep.failure(chosen, label, profile, before)
+
+        # series and pages of other settings, whose receipts are not there
+        for name in ("series.json", *(f"{n}.html" for n in chosen.notebooks)):
+            (folder / name).write_text("{}", encoding="utf-8")
+        assert str(why()).startswith("not run yet")
+        driven = before[-1]
+        driven.failure.parent.mkdir(parents=True, exist_ok=True)
+        driven.failure.write_text("error: no space left", encoding="utf-8")
+        assert why() == "error: no space left"
+        sweep.summarise(chosen, ns_per_job=10.0)
+        with (paths.results_dir() / "summary.csv").open(newline="", encoding="utf-8") as file:
+            found = {row["point"]: row for row in csv.DictReader(file)}
+        assert (found[label]["status"], found[label]["error"]) == ("failed", "error: no space left")
+        # made good later: the note of the first attempt is history
+        own = [chosen.receipt(label, what) for what in ("series", *chosen.notebooks)]
+        for receipt in (*(job.receipt for job in before), *own):
+            receipt.parent.mkdir(parents=True, exist_ok=True)
+            receipt.write_text("{}", encoding="utf-8")
+        assert why() is None

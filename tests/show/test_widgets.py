@@ -138,3 +138,32 @@ def test_an_explorer_draws_what_is_chosen(there, monkeypatch):
     charge = data["charge"].sel(estimator="pore", species="K", replica=1).values
     first = 160.21766 * (charge[5] - charge[0]) / 0.5
     assert f"<title>current I: {first:.4g} at " in picture.value
+
+
+def test_the_designer_begins_with_the_profiles_own_waveforms(apart):
+    protocols = TINY.protocols | {
+        "sine": spec.Protocol(
+            waveform=spec.Sine(
+                amplitude_V_per_nm=0.4, frequency_GHz=0.05, cycles=20, phase_deg=-270
+            )
+        )
+    }
+    slow = TINY.model_copy(update={"protocols": protocols})
+    made = widgets.Designer(slow)
+    assert made.design().protocol(widgets.PROTOCOL).waveform == protocols["sine"].waveform
+    short = made.design().model_copy(
+        update={
+            "protocols": {
+                widgets.PROTOCOL: spec.Protocol(
+                    waveform=spec.PulseTrain(
+                        pulse_V_per_nm=0.5, width_ps=0.2, delay_ps=0.2, pulses=2
+                    )
+                )
+            }
+        }
+    )
+    made.show(short)
+    assert (
+        made.design().protocol(widgets.PROTOCOL).waveform
+        == short.protocol(widgets.PROTOCOL).waveform
+    )

@@ -260,7 +260,18 @@ def cycles_as_units(values: npt.ArrayLike, time_ps: npt.ArrayLike, period_ps: fl
 
 
 def window_of_cycles(window_ps: float, period_ps: float) -> float:
-    """The shortest window, ps, of at least ``window_ps`` of which a period holds whole ones."""
+    """The shortest window, ps, of at least ``window_ps`` of which a period holds whole ones.
+
+    Raises
+    ------
+    MeasureError
+        If a window is not positive or longer than a quarter of the period.
+    """
+    if not 0 < window_ps <= period_ps / 4:
+        raise MeasureError(
+            f"current_window_ps = {window_ps:g} must be above 0 and at most a quarter of the "
+            f"period of {period_ps:g} ps, {period_ps / 4:g}"
+        )
     return period_ps / max(1, int(period_ps / window_ps + 1e-6))
 
 

@@ -127,16 +127,17 @@ def fit_delays(
     -------
     ExponentialFit
         ``a`` is A0, ``b`` A1, ``tau`` τf or τd in ps. Delays are weighted by the inverse
-        variance of their draws.
+        variance of their draws, none more than a hundred times as much as the middle one.
     """
     delay, draws = np.asarray(delay_ps, dtype=float), np.asarray(ratio_draws, dtype=float)
     if kind not in ("facilitation", "depression"):
         raise MeasureError(f"kind = {kind!r} is not known; use 'facilitation' or 'depression'")
     spread = draws[1:].std(axis=0)
-    with np.errstate(divide="ignore"):
-        weights = np.where(spread > 0, spread**-2.0, 0.0)
-    if not weights.any():
-        weights = np.ones_like(weights)
+    # A ratio that does not vary, or by rounding alone, is neither worthless nor certain: in a few
+    # replicas no ion may have passed.
+    varying = spread[spread > 1e-9 * np.abs(draws[0]).max()]
+    least = 0.1 * float(np.median(varying)) if len(varying) else 0.0
+    weights = np.maximum(spread, least) ** -2.0 if least else np.ones_like(spread)
     return fit_exponential(
         delay,
         draws,

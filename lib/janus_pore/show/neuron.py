@@ -14,14 +14,14 @@ import xarray as xr
 from ..measure import circuit, memristor, series
 from ..measure.memristor import Fit, Judgement, Parameters, Recording
 from ..measure.statistics import Band, band, draw_sums
-from ..spec import Profile
+from ..spec import Profile, Sine
 from .figures import CircuitMap, Curve, FloatArray, Modelled, Trace
 from .model import recording
 from .results import opened
 from .scorecard import describe
 
 TRAINING = ("step_up", "step_down")
-HELD_OUT = ("sine", "ppf", "ppd", "stf", "std")
+PULSES = ("ppf", "ppd", "stf", "std")
 CHARGING = {"conductance_nA_nm_per_V": 0.0, "barrier_kT": 0.0}
 """What a membrane without a pore cannot have."""
 SYMBOL = {
@@ -122,14 +122,14 @@ def learn(profile: Profile, estimator: str) -> Learned:
         series.open_protocol(profile, lacking[0])
     training = recordings(profile, steps, estimator, most_points=MOST_POINTS)
     control = profile.without_pore()
-    alone = _open_those_run(control, HELD_OUT)
+    alone = _open_those_run(control, _held_out(control))
     charging = None
     fixed: dict[str, float] = {}
     if alone:
         solid = recordings(control, alone, estimator, most_points=MOST_POINTS)
         charging = memristor.fit(solid, fixed=CHARGING)
         fixed = {name: getattr(charging.parameters, name) for name in charging.fitted}
-    found = _open_those_run(profile, HELD_OUT)
+    found = _open_those_run(profile, _held_out(profile))
     longest = {
         protocol: {label: data}
         for protocol, labels in found.items()
@@ -138,6 +138,12 @@ def learn(profile: Profile, estimator: str) -> Learned:
     }
     held_out = recordings(profile, longest, estimator)
     return judged(training, held_out, charging=charging, fixed=fixed)
+
+
+def _held_out(profile: Profile) -> tuple[str, ...]:
+    """Protocols that the model is not fitted to: every sine, and the pulses."""
+    sines = (k for k, one in profile.protocols.items() if isinstance(one.waveform, Sine))
+    return (*sines, *PULSES)
 
 
 def judged(

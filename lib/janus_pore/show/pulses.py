@@ -255,7 +255,7 @@ def _pair_parts(one: Pairs, k: int, protocol: str, profile: Profile) -> list[sco
         change = _unbounded(change)
     shortest, longest = one.x_ps[0], one.x_ps[-1]
     parts = [
-        _along_the_field(one.currents_nA[:, 0, k, 0], profile),
+        _along_the_field(one.currents_nA[:, 0, k, 0], protocol, profile),
         scorecard.judge(f"I1/I0 after {shortest:g} ps", first, beyond, profile),
         scorecard.judge(
             f"I1/I0 after {shortest:g} ps less that after {longest:g} ps",
@@ -274,10 +274,13 @@ def _pair_parts(one: Pairs, k: int, protocol: str, profile: Profile) -> list[sco
     return parts
 
 
-def _along_the_field(first_nA: FloatArray, profile: Profile) -> scorecard.Part:
+def _along_the_field(first_nA: FloatArray, protocol: str, profile: Profile) -> scorecard.Part:
     """Whether the first pulse drives a current along its field, without which a ratio to it
     says nothing: after a stronger field the reservoirs discharge against it."""
-    return scorecard.judge("I0", statistics.mean(first_nA), (0.0, np.inf), profile, unit="nA")
+    pulse = profile.protocol(protocol).waveform
+    against = isinstance(pulse, PulseTrain) and pulse.pulse_V_per_nm < 0
+    region = (-np.inf, 0.0) if against else (0.0, np.inf)
+    return scorecard.judge("I0", statistics.mean(first_nA), region, profile, unit="nA")
 
 
 def _of_control(
@@ -420,7 +423,7 @@ def _train_parts(one: Train, k: int, protocol: str, profile: Profile) -> list[sc
     else:
         region = (stated - NEAR_ZERO, stated + NEAR_ZERO)
     parts = [
-        _along_the_field(one.currents_nA[:, k, 0], profile),
+        _along_the_field(one.currents_nA[:, k, 0], protocol, profile),
         scorecard.judge(f"In/I0, {last}", level, region, profile),
     ]
     if protocol == "stf":

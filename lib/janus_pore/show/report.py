@@ -35,7 +35,7 @@ from nbconvert import HTMLExporter
 
 from .. import paths
 from ..errors import JanusPoreError, MissingInputError
-from ..spec import Profile, SystemSpec, load_profile
+from ..spec import Profile, SystemSpec, load_profile, profile_names
 from . import scorecard
 from .page import PICTURES, commit
 
@@ -142,9 +142,11 @@ def run_notebook(
         If profile or parameters are wrong.
     """
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     chosen = load_profile(profile, _of_system(parameters or {}))
-
+    if profile not in profile_names():
+        profile = str(Path(profile).resolve())  # the kernel's working directory is another one
     source = paths.project_root() / "notebooks" / f"{name}.ipynb"
     if not source.is_file():
         raise MissingInputError(f"there is no notebook {source}; the clone is not complete")
@@ -166,6 +168,11 @@ def run_notebook(
         raise NotebookError(
             f"notebook {name} stopped in its cell {error.exec_count}: "
             f"{error.ename}: {error.evalue}\n(the part before it is kept in {target})"
+        ) from error
+    except (DeadKernelError, RuntimeError) as error:  # the latter if it does not start
+        raise NotebookError(
+            f"notebook {name} stopped: its kernel died or did not start ({error}). Most often "
+            "there was too little memory; close other programs and repeat the command"
         ) from error
     return target
 

@@ -347,8 +347,9 @@ def differences(profile: Profile, protocol: str) -> str:
     area = (profile.system.cells_y, profile.system.cells_z)
     if area != (paper.system.cells_y, paper.system.cells_z):
         found.append(f"membrane {area[0]} × {area[1]} cells")
-    if protocol in profile.protocols and protocol in paper.protocols:
-        mine, theirs = profile.protocols[protocol], paper.protocols[protocol]
+    published = paper.sweep if protocol == profile.sweep else protocol
+    if protocol in profile.protocols and published in paper.protocols:
+        mine, theirs = profile.protocols[protocol], paper.protocols[published]
         if mine.replicas != theirs.replicas:
             found.append(f"replicas = {mine.replicas} (published {theirs.replicas})")
         ours, stated = mine.waveform.model_dump(), theirs.waveform.model_dump()

@@ -10,9 +10,9 @@ import argparse
 import contextlib
 import csv
 import html
+import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -188,23 +188,41 @@ def _stacked(profile: Profile) -> dict[tuple[str, str], xr.Dataset]:
     return {run: series.stack_replicas(replicas) for run, replicas in by_run.items()}
 
 
-def failure(chosen: Sweep, profile: Profile, jobs: Sequence[stages.Job]) -> str | None:
-    """Why a point is not finished; None if it is."""
+def failure(chosen: Sweep, label: str, profile: Profile, jobs: Sequence[stages.Job]) -> str | None:
+    """Why a point is not finished; None if it is.
+
+    What an earlier attempt left does not count where its receipt is there, or is not: a failure
+    that has been made good, and series and pages of other settings.
+    """
     folder = profile.results_dir
-    notes = [job.failure for job in jobs]
-    notes += [folder / f"{what}.failed" for what in ("series", *chosen.notebooks)]
-    for note in notes:
+    steps = [(job.receipt, job.failure, job.receipt) for job in jobs]
+    made = {"series": folder / "series.json"}
+    made |= {name: folder / f"{name}.html" for name in chosen.notebooks}
+    steps += [
+        (chosen.receipt(label, what), folder / f"{what}.failed", path)
+        for what, path in made.items()
+    ]
+    lacking = []
+    for receipt, note, path in steps:
+        if receipt.is_file() and path.is_file():
+            continue
         if note.is_file():
             return note.read_text(encoding="utf-8").strip()
-    wanted = [folder / "series.json", *(folder / f"{n}.html" for n in chosen.notebooks)]
-    lacking = [path.name for path in wanted if not path.is_file()]
+        lacking.append(path.name)
     return f"not run yet: {', '.join(lacking)}" if lacking else None
 
 
-def summarise(chosen: Sweep) -> Path:
+def summarise(chosen: Sweep, *, ns_per_job: float = 0.0) -> Path:
     """Write the summary of a sweep: ``summary.csv``, ``comparison.*`` and ``index.html``.
 
     Of a whole profile it is the report, under ``report/<profile>``.
+
+    Parameters
+    ----------
+    chosen
+        The sweep.
+    ns_per_job
+        As it was run: it decides which jobs there were, and where their failures lie.
 
     Returns
     -------
@@ -212,15 +230,19 @@ def summarise(chosen: Sweep) -> Path:
         The page.
     """
     profiles, at = points(chosen), parameters(chosen)
-    jobs = stages.work(profiles)
+    jobs = stages.work(profiles, ns_per_job=ns_per_job)
     if chosen.whole:
-        (profile,) = profiles.values()
+        ((label, profile),) = profiles.items()
         notes = {name: profile.results_dir / f"{name}.failed" for name in chosen.notebooks}
+        # the dynamics are notebook 2's, here they are jobs of their own
+        lost = [job.failure for job in jobs.before(label) if not job.receipt.is_file()]
+        if note := next((path for path in lost if path.is_file()), None):
+            notes["02_simulate"] = note
         stopped = {n: p.read_text(encoding="utf-8") for n, p in notes.items() if p.is_file()}
         return report.write_report(profile, stopped, paths.report_dir())
     folder = paths.results_dir()
     folder.mkdir(parents=True, exist_ok=True)
-    whys = {label: failure(chosen, p, jobs.before(label)) for label, p in profiles.items()}
+    whys = {label: failure(chosen, label, p, jobs.before(label)) for label, p in profiles.items()}
     found = {label: findings(profiles[label]) for label, why in whys.items() if why is None}
     axes = list(chosen.vary.axes)
     with (folder / "summary.csv").open("w", newline="", encoding="utf-8") as file:
@@ -313,7 +335,7 @@ def run(file: Path, where: str, further: Sequence[str]) -> int:
         If Snakemake is not installed.
     """
     chosen = load_sweep(file)
-    if shutil.which("snakemake", path=str(Path(sys.executable).parent)) is None:
+    if importlib.util.find_spec("snakemake") is None:
         raise MissingInputError(
             "Snakemake is not installed here; run 'make setup', or install the packages of the "
             "'workflow' extra in pyproject.toml"
@@ -324,7 +346,7 @@ def run(file: Path, where: str, further: Sequence[str]) -> int:
     state.mkdir(parents=True, exist_ok=True)
     program = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{program}{os.pathsep}{os.environ.get('PATH', '')}"}
-    command = [str(program / "snakemake"), "--snakefile", str(workflow / "Snakefile")]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
     command += ["--workflow-profile", str(profile if profile.is_dir() else Path(where).resolve())]
     command += ["--directory", str(state), *further]
     # Snakemake's own lock outlives a kill; this one does not. A profile may hold 'config'
@@ -354,7 +376,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         receipt = chosen.receipt(getattr(options, "point", ""), what)
         with at_home(chosen):
             if options.command == "summary":
-                print(f"summary: {summarise(chosen)}")
+                print(f"summary: {summarise(chosen, ns_per_job=options.ns_per_job)}")
                 return 0
             profile = points(chosen)[options.point]
             with noting(profile.results_dir, what):
@@ -389,7 +411,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("notebook", parents=[shared], help="one notebook of one point")
     command.add_argument("point")
     command.add_argument("notebook")
-    commands.add_parser("summary", parents=[shared], help="table and figure of all points")
+    command = commands.add_parser(
+        "summary", parents=[shared], help="table and figure of all points"
+    )
+    command.add_argument("--ns-per-job", type=float, default=0.0, help="as the sweep was run")
     return parser  # type: ignore[no-any-return]
 
 

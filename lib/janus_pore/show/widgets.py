@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import html
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -160,7 +161,7 @@ def explore_current(page: Page, protocols: Sequence[str], *, name: str) -> Any:
     ) -> Drawn:
         data, waveform = runs.data(run)
         t = data["time"].values
-        window_ps = max(window_ps, float(np.diff(t).max()))
+        window_ps = max(min(window_ps, float(np.ptp(t))), float(np.diff(t).max()))
         charge = data["charge"].sel(estimator=estimator)
         charge = charge.sum("species") if species == "total" else charge.sel(species=species)
         centre, nA = current.current_from_charge(
@@ -353,7 +354,8 @@ def draw_design(
         order.append(
             (f"replica {record.replica}", Curve.bare(time, memristor.order_from_angles(theta)))
         )
-        window = max(design.run.current_window_ps, float(np.diff(time).max()))
+        asked = min(design.run.current_window_ps, float(np.ptp(time)))
+        window = max(asked, float(np.diff(time).max()))
         for estimator in ("box", "pore"):
             charge = data["charge"].sel(estimator=estimator).sum("species").values
             centre, nA = current.current_from_charge(charge, time, window)
@@ -485,8 +487,8 @@ class Designer:
             self.replicas.value = protocol.replicas
             for name, slider in self.sliders[protocol.waveform.kind].items():
                 value = getattr(protocol.waveform, name)
-                if not isinstance(slider, ipywidgets.FloatLogSlider):
-                    slider.min, slider.max = min(slider.min, value), max(slider.max, value)
+                end = math.log10(value) if isinstance(slider, ipywidgets.FloatLogSlider) else value
+                slider.min, slider.max = min(slider.min, end), max(slider.max, end)
                 slider.value = value
         self._changed()
 
@@ -594,12 +596,14 @@ class Designer:
                 self._watching = asyncio.get_running_loop().create_task(self._follow())
 
     async def _follow(self) -> None:
-        at_work = True
-        while at_work:
-            at_work = self._job_at_work() is not None
+        # Asked after the pause: another design may have been shown and started meanwhile.
+        while True:
             began = time.monotonic()
             self.refresh()
             await asyncio.sleep(max(1.0, 4 * (time.monotonic() - began)))
+            if self._job_at_work() is None:
+                break
+        self.refresh()
         self._list_earlier()
 
     # what ran before
@@ -625,6 +629,7 @@ class Designer:
     def _reopened(self, change: Any) -> None:
         if change["new"] is not None:
             self.show(change["new"])
+            self.earlier.value = None  # so that the same one can be chosen again
 
 
 def _in_words(job: Job) -> str:
@@ -644,16 +649,21 @@ def _slider(name: str, value: float) -> Any:
         "continuous_update": False,
     }
     if name == "frequency_GHz":
-        return ipywidgets.FloatLogSlider(value, min=-1, max=2, step=0.02, **look)
+        own = math.log10(value)
+        return ipywidgets.FloatLogSlider(
+            value, min=min(-1, own), max=max(2, own), step=0.02, **look
+        )
     if name == "pulses":
         return ipywidgets.IntSlider(value, min=1, max=max(20, int(value)), **look)
     if name == "cycles":
-        return ipywidgets.FloatSlider(value, min=0.5, max=10, step=0.5, **look)
+        least, most = min(0.5, value), max(10, value)
+        return ipywidgets.FloatSlider(value, min=least, max=most, step=0.5, **look)
     if name == "phase_deg":
-        return ipywidgets.FloatSlider(value, min=-180, max=180, step=5, **look)
+        reach = max(180, abs(value))
+        return ipywidgets.FloatSlider(value, min=-reach, max=reach, step=5, **look)
     if name.endswith("_V_per_nm"):
         reach = max(LARGEST_FIELD_V_PER_NM, abs(value))
         return ipywidgets.FloatSlider(value, min=-reach, max=reach, step=0.05, **look)
-    least = 0.0 if name in ("prepare_ps", "from_ps", "centre_ps") else 0.5
+    least = 0.0 if name in ("prepare_ps", "from_ps", "centre_ps") else min(0.5, value)
     most = max(100.0, 4 * value)
     return ipywidgets.FloatSlider(value, min=least, max=most, step=0.5, **look)
