@@ -142,7 +142,6 @@ def run_notebook(
         If profile or parameters are wrong.
     """
     import papermill
-    from nbclient.exceptions import DeadKernelError
 
     chosen = load_profile(profile, _of_system(parameters or {}))
     if profile not in profile_names():
@@ -169,7 +168,7 @@ def run_notebook(
             f"notebook {name} stopped in its cell {error.exec_count}: "
             f"{error.ename}: {error.evalue}\n(the part before it is kept in {target})"
         ) from error
-    except (DeadKernelError, RuntimeError) as error:  # the latter if it does not start
+    except RuntimeError as error:  # nbclient: a dead kernel, or one that does not start
         raise NotebookError(
             f"notebook {name} stopped: its kernel died or did not start ({error}). Most often "
             "there was too little memory; close other programs and repeat the command"
