@@ -7,8 +7,8 @@ import pytest
 from made import DEMO, paired, pulse_train, verdicts
 
 from janus_pore import spec
-from janus_pore.errors import MissingInputError
-from janus_pore.show import pulses, results
+from janus_pore.errors import MeasureError, MissingInputError
+from janus_pore.show import figures, pulses, results
 
 REDUCED = spec.load_profile("reduced")
 NOTHING = pulses.Pulsed(REDUCED.without_pore(), {}, "not run")
@@ -261,3 +261,10 @@ def test_pulses_the_other_way_are_judged_alike():
         found = pulsed(profile, ppf=paired(profile, "ppf", memory, sign=sign))
         rows = pulses.claims_of_pairs(found, NOTHING)
         assert {r.verdict for r in rows} == {"reproduced"}
+
+
+def test_a_profile_without_pulses_is_refused_in_words():
+    none = REDUCED.model_copy(update={"protocols": {"sine": REDUCED.protocol("sine")}})
+    with pytest.raises(MeasureError, match=r"'reduced' has no pulses; .* \(it has sine\)"):
+        pulses.pulsed(none)
+    assert figures.ratio_by_width({}).axes  # trains alone: no pairs to show

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import xarray as xr
 
+from ..errors import MeasureError
 from ..measure import current, plasticity, series, statistics, water
 from ..measure.statistics import Band, Estimate, ExponentialFit, band, draw_sums, estimate
 from ..spec import Profile, PulseTrain
@@ -65,9 +66,16 @@ def pulsed(profile: Profile) -> Pulsed:
 
     Raises
     ------
+    MeasureError
+        If it has no such protocol.
     MissingInputError
         If a protocol of pairs has not been run, or none ships; the message names what runs it.
     """
+    if not {*PAIRS, *TRAINS} & set(profile.protocols):
+        raise MeasureError(
+            f"profile {profile.name!r} has no pulses; add a protocol {', '.join(PAIRS)} or "
+            f"{' or '.join(TRAINS)} (it has {', '.join(profile.protocols) or 'none'})"
+        )
     found = pulsed_if_run(profile)
     lacking = [p for p in PAIRS if p in profile.protocols and p not in found.data]
     if lacking and (profile.source == "live" or not set(PAIRS) & set(found.data)):

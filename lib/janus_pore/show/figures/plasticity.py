@@ -275,6 +275,8 @@ def ratio_by_width(
     note
         What the figure rests on.
     """
+    if not panels:
+        return nothing("no pairs of pulses were run", note)
     figure = blank(DOUBLE_IN, 2.7)
     axes = np.atleast_1d(figure.subplots(1, len(panels)))
     cut = False
