@@ -528,3 +528,10 @@ def test_a_cycle_of_few_windows_is_refused_in_words():
     )
     with pytest.raises(MeasureError, match="shorten the windows"):
         loops.pinched(short)
+
+
+@pytest.mark.parametrize("discard_ps", [-5.0, 100.0, 300.0])
+def test_what_is_left_out_is_less_than_the_run(held, discard_ps):
+    _, profile = held(lambda E: 0.0)
+    with pytest.raises(MeasureError, match=r"discard_ps = .* less than the 100 ps"):
+        loops.steady(profile, discard_ps=discard_ps)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from janus_pore.build.system import DALTON_PER_NM3, build_system
+from janus_pore.errors import SpecError
 from janus_pore.show import results
 from janus_pore.spec import load_profile
 
@@ -64,3 +65,9 @@ def test_effort_is_that_of_the_manifests(monkeypatch):
     assert found.ns_per_day == pytest.approx(0.18 / 100 * 86400)
     assert found.hardware == "X (AVX2), GPU for nonbonded, pme; X (AVX2), no GPU"
     assert found.gmx == "2022.5"
+
+
+def test_an_unknown_estimator_is_refused_with_those_there_are():
+    assert results.estimator_named("pore") == "pore"
+    with pytest.raises(SpecError, match="'bulk' is not known; use one of box, pore, crossings"):
+        results.estimator_named("bulk")

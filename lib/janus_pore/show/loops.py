@@ -610,6 +610,11 @@ def steady(profile: Profile, *, discard_ps: float | None = None) -> Steady:
     E = np.array(fields)
     lasted = min(float(data["time"][-1] - data["time"][0]) for data in datasets)
     discard = lasted / 2 if discard_ps is None else discard_ps
+    if not 0 <= discard < lasted:
+        raise MeasureError(
+            f"discard_ps = {discard:g} must be at least 0 and less than the {lasted:g} ps that the "
+            "field was held"
+        )
     charges = [
         data["charge"].sum("species").transpose("replica", "estimator", "time").values
         for data in datasets

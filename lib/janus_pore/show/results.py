@@ -26,12 +26,12 @@ from ..build.system import (
 from ..drive.ensemble import RunRecord, end_frame, thermodynamics
 from ..drive.gromacs import said
 from ..drive.segments import read_manifest
-from ..errors import MeasureError, MissingInputError
+from ..errors import MeasureError, MissingInputError, SpecError
 from ..measure import current, series
 from ..measure.statistics import FEWEST_UNITS, Estimate
 from ..spec import Profile, Sine, load_profile
 from . import view
-from .figures import Curve, FloatArray
+from .figures import ESTIMATOR_NAME, Curve, FloatArray
 
 NOTHING = Estimate(float("nan"), float("nan"), float("nan"), 0, "nothing to measure")
 
@@ -171,6 +171,21 @@ def effort(segments: Iterable[Path]) -> Effort:
         "; ".join(sorted(used)),
         ", ".join(sorted(versions - {""})),
     )
+
+
+def estimator_named(name: str) -> str:
+    """The name of an estimator of the current, if it is one.
+
+    Raises
+    ------
+    SpecError
+        If it is not; the message names those there are.
+    """
+    if name not in ESTIMATOR_NAME:
+        raise SpecError(
+            f"estimator = {name!r} is not known; use one of {', '.join(ESTIMATOR_NAME)}"
+        )
+    return name
 
 
 # --- runs and branches ------------------------------------------------------------------
