@@ -535,3 +535,14 @@ def test_what_is_left_out_is_less_than_the_run(held, discard_ps):
     _, profile = held(lambda E: 0.0)
     with pytest.raises(MeasureError, match=r"discard_ps = .* less than the 100 ps"):
         loops.steady(profile, discard_ps=discard_ps)
+
+
+def test_over_the_cycle_the_current_is_drawn_in_few_points_that_keep_its_mean():
+    one = looped(ohmic)
+    total = one.loops["pore"]["total"]
+    assert len(total.time_ps) > loops.POINTS_OF_A_CYCLE
+    drawn = loops.over_the_cycle(one)["pore"]
+    assert len(drawn.x) == len(total.time_ps) / 2 <= loops.POINTS_OF_A_CYCLE
+    assert drawn.x.mean() == pytest.approx(total.time_ps.mean())
+    E = 1.2 * np.sin(2 * np.pi * drawn.x / PERIOD_PS)
+    assert ((drawn.low <= 3 * E) & (drawn.high >= 3 * E)).mean() > 0.8

@@ -32,6 +32,8 @@ from .results import (
     sines,
 )
 
+POINTS_OF_A_CYCLE = 50
+"""Points at which a current is drawn against time: more are noise."""
 ONSET_TOLERANCE_V_PER_NM = 0.2
 """How far an onset may lie from the published one, which was read off a curve."""
 
@@ -346,15 +348,27 @@ class Share(NamedTuple):
 
 
 def over_the_cycle(one: Driven) -> dict[str, Curve]:
-    """Mean current against time over a cycle: the three estimators, and the charging."""
+    """Mean current against time over a cycle: the three estimators, and the charging.
+
+    Windows are averaged to at most :data:`POINTS_OF_A_CYCLE`.
+    """
     if not one.loops:
         return {}
     totals = {estimator: species["total"] for estimator, species in one.loops.items()}
     _, charging = current.split_charging(np.stack([total.current_nA for total in totals.values()]))
     parts = {name: total.current_nA for name, total in totals.items()} | {"charging": charging}
     time = totals["box"].time_ps
+    size = -(-len(time) // POINTS_OF_A_CYCLE)
+    groups = [slice(k, k + size) for k in range(0, len(time), size)]
+
+    def joined(values: FloatArray) -> FloatArray:
+        return np.stack([values[..., group].mean(axis=-1) for group in groups], axis=-1)
+
     return {
-        name: Curve.of(time, band(draw_sums(nA) / len(nA), len(nA), f"bootstrap over {len(nA)}"))
+        name: Curve.of(
+            joined(time),
+            band(draw_sums(joined(nA)) / len(nA), len(nA), f"bootstrap over {len(nA)}"),
+        )
         for name, nA in parts.items()
     }
 
