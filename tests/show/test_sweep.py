@@ -117,6 +117,11 @@ def _python(command: list[str]) -> str:
 
 def test_only_what_has_its_receipt_counts(sweep_file: Path) -> None:
     chosen = load_sweep(sweep_file)
+    own = [
+        chosen.receipt(label, what)
+        for label in points(chosen)
+        for what in ("series", *chosen.notebooks)
+    ]
     with sweep.at_home(chosen):
         profiles = points(chosen)
         jobs = stages.work(profiles, ns_per_job=10.0)
@@ -140,7 +145,6 @@ def test_only_what_has_its_receipt_counts(sweep_file: Path) -> None:
             found = {row["point"]: row for row in csv.DictReader(file)}
         assert (found[label]["status"], found[label]["error"]) == ("failed", "error: no space left")
         # made good later: the note of the first attempt is history
-        own = [chosen.receipt(label, what) for what in ("series", *chosen.notebooks)]
         for receipt in (*(job.receipt for job in before), *own):
             receipt.parent.mkdir(parents=True, exist_ok=True)
             receipt.write_text("{}", encoding="utf-8")

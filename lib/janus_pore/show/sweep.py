@@ -198,8 +198,11 @@ def failure(chosen: Sweep, label: str, profile: Profile, jobs: Sequence[stages.J
     steps = [(job.receipt, job.failure, job.receipt) for job in jobs]
     made = {"series": folder / "series.json"}
     made |= {name: folder / f"{name}.html" for name in chosen.notebooks}
+    receipts = (
+        paths.results_dir() / chosen.receipt(label, "series").parent.name
+    )  # of :func:`at_home`
     steps += [
-        (chosen.receipt(label, what), folder / f"{what}.failed", path)
+        (receipts / chosen.receipt(label, what).name, folder / f"{what}.failed", path)
         for what, path in made.items()
     ]
     lacking = []
