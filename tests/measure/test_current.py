@@ -114,7 +114,7 @@ def test_cycles_stay_in_phase_where_no_whole_number_of_samples_fits(period: floa
     assert units.shape[1] == int(period)
     assert window_of_cycles(5.0, 1000 / 3) == pytest.approx(1000 / 3 / 66)
     assert window_of_cycles(5.0, 200.0) == 5.0
-    assert window_of_cycles(5.0, 4.0) == 4.0
+    assert window_of_cycles(1.0, 4.0) == 1.0
 
 
 def test_directions_follow_the_magnitude_of_the_field() -> None:

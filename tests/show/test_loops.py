@@ -507,7 +507,7 @@ def test_what_was_not_run_is_empty_and_says_so(tmp_path, monkeypatch):
 def test_the_loop_that_ships_is_named_with_its_runs_frequency_and_box():
     found, name = loops.shipped(Driven(DEMO, {}))
     last = found.units - 1
-    assert name == f"shipped (campaign): sine, replicas 0 to {last}, 5 GHz, 10 × 6 cells"
+    assert name == f"shipped (campaign): sine_slow, replicas 0 to {last}, 1 GHz, 10 × 6 cells"
     assert np.abs(found.curves("box")["forward"].x).max() == pytest.approx(1.2, abs=0.1)
     for shows_it_anyhow in (DEMO.model_copy(update={"source": "campaign"}), found.profile):
         nothing, name = loops.shipped(Driven(shows_it_anyhow, {}))
@@ -515,7 +515,7 @@ def test_the_loop_that_ships_is_named_with_its_runs_frequency_and_box():
     longer = DEMO.model_copy(
         update={"system": DEMO.system.model_copy(update={"length_x_nm": 6.0, "cells_y": 10})}
     )
-    assert loops.shipped(Driven(longer, {}))[1].endswith("5 GHz, 10 × 6 cells, Lx = 5 nm")
+    assert loops.shipped(Driven(longer, {}))[1].endswith("1 GHz, 10 × 6 cells, Lx = 5 nm")
     other = DEMO.with_charge_set("mos2")
     assert not loops.shipped(Driven(other, {}))[0].loops
 

@@ -170,7 +170,9 @@ def findings(profile: Profile) -> list[Found]:
         for estimator in data["estimator"].values.tolist():
             charge = statistics.mean(moved.sel(estimator=estimator).values)
             out.append(Found(protocol, label, "charge moved", estimator, charge, "e"))
-        if isinstance(waveform, Sine) and waveform.cycles >= 1:
+        if not isinstance(waveform, Sine) or waveform.cycles < 1:
+            continue
+        if waveform.period_ps >= 4 * profile.run.current_window_ps:  # else a cycle has no loop
             for estimator, species in loops.sweeps(data, waveform, profile).items():
                 area = loops.loop_areas(species["total"])["whole"]
                 out.append(Found(protocol, label, "loop area", estimator, area, "nA·V/nm"))
