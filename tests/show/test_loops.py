@@ -546,3 +546,27 @@ def test_over_the_cycle_the_current_is_drawn_in_few_points_that_keep_its_mean():
     assert drawn.x.mean() == pytest.approx(total.time_ps.mean())
     E = 1.2 * np.sin(2 * np.pi * drawn.x / PERIOD_PS)
     assert ((drawn.low <= 3 * E) & (drawn.high >= 3 * E)).mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("tau_ps", "period_ps", "asymmetry", "areas", "missing"),
+    [(34.0, 200.0, -0.26, 1.5, 0.16), (50.0, 1000.0, -0.13, 1.2, 0.09)],
+)
+def test_what_a_first_cycle_from_rest_does_is_what_notebook_3_says(
+    tau_ps, period_ps, asymmetry, areas, missing
+):
+    """A capacitor behind a resistor, dq/dt = (C V - q)/tau with q = 0 at first and C = 1."""
+    t = np.linspace(0.0, period_ps, 20001)
+    phase, lag = 2 * np.pi * t / period_ps, 2 * np.pi * tau_ps / period_ps
+    later = (np.sin(phase) - lag * np.cos(phase)) / (1 + lag**2)
+    drawn = (np.sin(phase) - later - lag / (1 + lag**2) * np.exp(-t / tau_ps)) / tau_ps
+    V, quarter = np.sin(phase), len(t) // 4
+    plus, minus = drawn[:quarter].sum(), -drawn[2 * quarter : 3 * quarter].sum()
+    assert (plus - minus) / (plus + minus) == pytest.approx(asymmetry, abs=0.005)
+    first, second = (
+        np.trapezoid(drawn[part], V[part])
+        for part in (slice(2 * quarter), slice(2 * quarter, None))
+    )
+    assert second / first == pytest.approx(areas, abs=0.05)
+    taken = 2 * np.mean(drawn * np.cos(phase)) * period_ps / (2 * np.pi)
+    assert taken * (1 + lag**2) == pytest.approx(1 - missing, abs=0.005)

@@ -200,9 +200,8 @@ def failure(chosen: Sweep, label: str, profile: Profile, jobs: Sequence[stages.J
     steps = [(job.receipt, job.failure, job.receipt) for job in jobs]
     made = {"series": folder / "series.json"}
     made |= {name: folder / f"{name}.html" for name in chosen.notebooks}
-    receipts = (
-        paths.results_dir() / chosen.receipt(label, "series").parent.name
-    )  # of :func:`at_home`
+    # by :func:`at_home` the results' directory is the sweep's
+    receipts = paths.results_dir() / chosen.receipt(label, "series").parent.name
     steps += [
         (receipts / chosen.receipt(label, what).name, folder / f"{what}.failed", path)
         for what, path in made.items()
