@@ -7,7 +7,6 @@ where that was run. Fields are those of the reference box.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -929,19 +928,7 @@ def _tests_of_control(number: int, control: Driven, estimator: str) -> list[scor
     parts = _tests(number, species, control.profile)
     if number == 3 or species["total"].current_nA.any():
         return parts
-    why = "nothing passes a membrane without a pore"
-    nothing = [
-        replace(
-            p.estimate if p.estimate.value == 0 else NOTHING,
-            n_independent=p.estimate.n_independent,
-            method=why,
-        )
-        for p in parts
-    ]
-    return [
-        scorecard.decided(p.name, none, False, control.profile, unit=p.unit)
-        for p, none in zip(parts, nothing, strict=True)
-    ]
+    return scorecard.of_nothing(parts, control.profile)
 
 
 def _claim_16(sets: Mapping[str, Driven], control: Driven) -> list[scorecard.Row]:

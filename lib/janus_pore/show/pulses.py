@@ -6,7 +6,6 @@ Everything is done alike for the pore and for its control, the membrane without 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -297,12 +296,7 @@ def _of_control(
     """Parts of the control: where nothing passes it, it does not do what a claim says."""
     if any_current:
         return parts
-    why = "nothing passes a membrane without a pore"
-    nothing = [replace(NOTHING, n_independent=p.estimate.n_independent, method=why) for p in parts]
-    return [
-        scorecard.decided(p.name, none, False, profile, unit=p.unit)
-        for p, none in zip(parts, nothing, strict=True)
-    ]
+    return scorecard.of_nothing(parts, profile)
 
 
 def _unbounded(value: Estimate) -> Estimate:

@@ -247,6 +247,19 @@ def together(verdicts: Iterable[Verdict]) -> Verdict:
     return "reproduced"
 
 
+def of_nothing(parts: Sequence[Part], profile: Profile) -> list[Part]:
+    """Parts of a control through which nothing passed: it does not do what a claim says. A zero
+    that was measured stays one; what follows from no current is not determined."""
+    why = "nothing passes a membrane without a pore"
+    out = []
+    for part in parts:
+        n = part.estimate.n_independent
+        value = 0.0 if part.estimate.value == 0 else math.nan
+        none = Estimate(value, value, value, n, why)
+        out.append(decided(part.name, none, False, profile, unit=part.unit))
+    return out
+
+
 def compared(pore: Verdict, control: Verdict) -> Control:
     """What the control says, from the verdicts of one test on the pore and on it."""
     words: dict[tuple[Verdict, Verdict], Control] = {
