@@ -1,5 +1,6 @@
 """Parameters and their files: what is accepted, what is refused, and in which words."""
 
+import errno
 import json
 import tempfile
 from pathlib import Path
@@ -180,3 +181,22 @@ def test_relative_directories_start_at_the_clone(
     assert paths.results_dir() == tmp_path
     monkeypatch.delenv("JANUS_PORE_RUNS")
     assert paths.runs_dir() == paths.project_root() / "runs"
+
+
+def test_a_file_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "kept.json"
+    assert paths.write_whole(file, "°") == file
+    assert file.read_bytes() == "°".encode()
+
+    def full(self: Path, data: bytes) -> int:
+        with self.open("wb") as target:
+            target.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="no space left"):
+        paths.write_whole(file, b"another content")
+    assert file.read_bytes() == "°".encode()
+    assert list(tmp_path.iterdir()) == [file]

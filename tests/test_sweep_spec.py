@@ -116,6 +116,7 @@ def test_a_varied_parameter_replaces_a_scan_over_it(tmp_path: Path) -> None:
         ({"notebooks": ["06_more"]}, "notebooks names '06_more'"),
         ({"profile": "huge"}, "profile 'huge' is not known"),
         ({"fixed": {"run.dt": 2.0}}, "run.dt is not a parameter"),
+        ({"fixed": {"seed": 2, "windows": None}}, "windows = null changes nothing"),
         ({"threads": 0}, "threads = 0"),
         ({"name": "a/b"}, "name = 'a/b'"),
     ],

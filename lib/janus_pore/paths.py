@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 from .errors import JanusPoreError
@@ -50,6 +51,19 @@ def _named(variable: str, default: str) -> Path:
 def report_dir() -> Path:
     """The static report."""
     return project_root() / "report"
+
+
+def write_whole(path: Path, content: str | bytes) -> Path:
+    """Write a file so that a reader finds the old one or the new one, never half of one.
+
+    Processes and threads that write the same file at the same time do not disturb each other.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        return temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def cache_dir() -> Path:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from . import paths
 from .errors import SpecError
@@ -93,6 +93,16 @@ class Sweep(_Strict):
     notebooks: Names = ("03_iv_ndr",)
     threads: Annotated[int, Field(ge=1, le=256)] = 1
 
+    @field_validator("fixed")
+    @classmethod
+    def _changes(cls, fixed: dict[str, Any]) -> dict[str, Any]:
+        if idle := [name for name, value in fixed.items() if value is None]:
+            raise ValueError(
+                f"{idle[0]} = null changes nothing; leave it out, and name the protocols to run "
+                "if windows and further systems should not"
+            )
+        return fixed
+
     @property
     def whole(self) -> bool:
         """Whether it is a profile as it is, whose results lie and are reported as its own."""
@@ -116,9 +126,7 @@ def write_receipt(receipt: Path, root: Path, made: Iterable[Path], **about: Any)
     """Say what was made, by its place below ``root``; the file is whole or not there."""
     names = sorted({path.relative_to(root).as_posix() for path in made})
     receipt.parent.mkdir(parents=True, exist_ok=True)
-    temporary = receipt.with_name(f".{receipt.name}")
-    temporary.write_text(json.dumps({**about, "made": names}, indent=1) + "\n", encoding="utf-8")
-    return temporary.replace(receipt)
+    return paths.write_whole(receipt, json.dumps({**about, "made": names}, indent=1) + "\n")
 
 
 def void(receipts: Iterable[Path], root: Path) -> list[Path]:

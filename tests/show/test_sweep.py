@@ -1,6 +1,7 @@
 """Sweeps without molecular dynamics: reports of failures, the summary, the workflow's dry run."""
 
 import csv
+import json
 import re
 import resource
 import subprocess
@@ -149,3 +150,34 @@ def test_only_what_has_its_receipt_counts(sweep_file: Path) -> None:
             receipt.parent.mkdir(parents=True, exist_ok=True)
             receipt.write_text("{}", encoding="utf-8")
         assert why() is None
+
+
+def test_a_point_whose_series_are_damaged_does_not_stop_the_summary(sweep_file: Path) -> None:
+    chosen = load_sweep(sweep_file)
+    made = [
+        chosen.receipt(p, what) for p in points(chosen) for what in ("series", *chosen.notebooks)
+    ]
+    with sweep.at_home(chosen):
+        profiles = points(chosen)
+        jobs = stages.work(profiles)
+        about = {"protocol": "sine", "waveform": "sine", "replica": 0}
+        for label, content in zip(profiles, ({"series/gone.nc": about}, "{"), strict=True):
+            folder = profiles[label].results_dir
+            folder.mkdir(parents=True)
+            text = content if isinstance(content, str) else json.dumps(content)
+            (folder / "series.json").write_text(text, encoding="utf-8")
+            for name in chosen.notebooks:
+                (folder / f"{name}.html").touch()
+            made += [job.receipt for job in jobs.before(label)]
+        for receipt in made:
+            receipt.parent.mkdir(parents=True, exist_ok=True)
+            receipt.write_text("{}", encoding="utf-8")
+        page = sweep.summarise(chosen)
+        with (paths.results_dir() / "summary.csv").open(newline="", encoding="utf-8") as file:
+            found = {row["point"]: row for row in csv.DictReader(file)}
+    for label in profiles:
+        assert found[label]["status"] == "failed"
+        index = page.parent / label / "series.json"
+        assert f"delete {index} and run the sweep again" in found[label]["error"]
+    assert "there is no series" in found["pore=hollow6"]["error"]
+    assert "its series cannot be read" in page.read_text(encoding="utf-8")

@@ -118,7 +118,7 @@ class Job:
         content = yaml.safe_dump(self.profile.model_dump(mode="json"), sort_keys=False)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write(file, content)
+            paths.write_whole(file, content)
             with self.log.open("wb") as stream:
                 started = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
@@ -133,7 +133,7 @@ class Job:
             "started": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
             "command": command,
         }
-        _write(self.folder / "state.json", json.dumps(state, indent=1))
+        paths.write_whole(self.folder / "state.json", json.dumps(state, indent=1))
 
     def stop(self) -> None:
         """Ask the process to write checkpoints and end; starting again continues there."""
@@ -174,9 +174,3 @@ def jobs() -> list[Job]:
             profile.protocol(PROTOCOL)
             found.append((state.stat().st_mtime, Job(state.parent, profile)))
     return [one for _, one in sorted(found, key=lambda item: -item[0])]
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

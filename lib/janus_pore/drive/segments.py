@@ -1173,7 +1173,7 @@ def _reduce_chunk(
     rows.append(read_energies(engine.gmx, last))
     stream = io.BytesIO()
     np.save(stream, by_time(rows).astype(np.float32))
-    _write_bytes(energies, stream.getvalue())
+    paths.write_whole(energies, stream.getvalue())
     if engine.keep_trajectory:
         xtc.rename(segment.partial / f"trajectory-{folder.name}.xtc")
     shutil.rmtree(folder)
@@ -1358,7 +1358,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
     checked = {**data, "checksum": key(data)}
-    _write_bytes(path, (json.dumps(checked, indent=1) + "\n").encode())
+    paths.write_whole(path, json.dumps(checked, indent=1) + "\n")
 
 
 def _unchanged(data: Any) -> bool:
@@ -1372,9 +1372,3 @@ def _unchanged(data: Any) -> bool:
         return bool(data.pop("checksum", None) in (None, key(data)))
     except (ValueError, RecursionError):
         return False
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(data)
-    temporary.replace(path)

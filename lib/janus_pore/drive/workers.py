@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import platform
 import signal
 import statistics
@@ -100,22 +99,12 @@ def calibrate(engine: Engine, start: Segment, *, again: bool = False) -> list[gr
         raise problem
     if engine.stop.reason is None and undisturbed:
         with contextlib.suppress(OSError):  # a cache that cannot be written: not kept
-            _keep(file, measured)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            paths.write_whole(file, _LAYOUTS.dump_json(measured, indent=1))
     return measured
 
 
 _LAYOUTS = TypeAdapter(list[gromacs.Layout])
-
-
-def _keep(file: Path, measured: list[gromacs.Layout]) -> None:
-    """Write what a calibration found, whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}-{os.getpid()}")
-    try:
-        temporary.write_bytes(_LAYOUTS.dump_json(measured, indent=1))
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def calibrated(engine: Engine) -> list[gromacs.Layout]:

@@ -120,9 +120,7 @@ def write_series(profile: Profile) -> Path:
                     "sha256": series.checksum(whole),
                 }
     path = profile.results_dir / "series.json"
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
-    return temporary.replace(path)
+    return paths.write_whole(path, json.dumps(index, indent=1) + "\n")
 
 
 def execute(chosen: Sweep, profile: Profile, name: str) -> Path:
@@ -145,7 +143,8 @@ def execute(chosen: Sweep, profile: Profile, name: str) -> Path:
     if not chosen.whole:
         given = str(folder / "profile.yaml")
         content = profile.model_dump(mode="json", exclude={"own_system"})
-        Path(given).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        # two notebooks of a point may run at a time
+        paths.write_whole(Path(given), yaml.safe_dump(content, sort_keys=False))
     stopped = folder / f"{name}.stopped.ipynb"
     report.run_notebook(name, given, target=stopped)
     pages = [("Sweep", "../index.html"), *map(report.page_of, chosen.notebooks)]
@@ -247,7 +246,15 @@ def summarise(chosen: Sweep, *, ns_per_job: float = 0.0) -> Path:
     folder = paths.results_dir()
     folder.mkdir(parents=True, exist_ok=True)
     whys = {label: failure(chosen, label, p, jobs.before(label)) for label, p in profiles.items()}
-    found = {label: findings(profiles[label]) for label, why in whys.items() if why is None}
+    found = {}
+    for label in [label for label, why in whys.items() if why is None]:
+        try:
+            found[label] = findings(profiles[label])
+        except (JanusPoreError, OSError, ValueError, KeyError) as error:
+            whys[label] = (
+                f"its series cannot be read: {error}; delete "
+                f"{profiles[label].results_dir / 'series.json'} and run the sweep again"
+            )
     axes = list(chosen.vary.axes)
     with (folder / "summary.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
