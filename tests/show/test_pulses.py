@@ -269,3 +269,16 @@ def test_a_profile_without_pulses_is_refused_in_words():
         pulses.pulsed(none)
     # trains alone: no pairs to show
     assert "no pairs" in figures.ratio_by_width({}).texts[0].get_text()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [("ppf", "draws only delay_ps; move"), ("std", "draws nothing; move")],
+)
+def test_a_scan_that_the_figure_has_no_axis_for_is_refused(protocol, message):
+    one = REDUCED.protocol(protocol)
+    scan = {**one.scan, "pulse_V_per_nm": (0.5, 0.7)}
+    wide = {**REDUCED.protocols, protocol: one.model_copy(update={"scan": scan})}
+    profile = REDUCED.model_copy(update={"protocols": wide})
+    with pytest.raises(MeasureError, match=rf"'{protocol}'.* scans pulse_V_per_nm, .*{message}"):
+        pulses.pulsed(profile)

@@ -252,14 +252,14 @@ def rows_of_polarities(found: Mapping[str, Mapping[float, Reversed]]) -> list[tu
 
 DRAWS = 200
 FIELDS = 48
-POINTS_PER_CYCLE, LONGEST_STEP_PS = 4000, 0.25
+POINTS_PER_HALF_CYCLE, LONGEST_STEP_PS = 2000, 0.25
 TWO_SIDED_95 = 1.959964
 """Standard deviations from the middle to an end of a normal 95 % interval."""
 NO_TIMES = Curve.bare([], [])
 
 
 class Expected(NamedTuple):
-    """What the steps let expect of σθ in a sine's sweep over positive fields.
+    """What the steps let expect of σθ in a sine's first sweep over positive fields.
 
     ``sweeps`` by direction against field; ``gap`` is reverse minus forward, ``largest`` its
     largest value on either side of zero and ``mean`` its average over fields.
@@ -281,9 +281,10 @@ def expected(
     *,
     relaxing_ps: float | None = None,
 ) -> Expected | None:
-    """The sweep of a sine by water that has the spread and the time constants of the steps.
+    """The first half cycle of a sine, from rest, by water that has the spread and the time
+    constants of the steps.
 
-    Fields in between are interpolated in |E|, beyond them the nearest counts, and -E counts as +E.
+    Fields in between are interpolated, beyond them the nearest counts.
     Only fits that fix τ are used; None where a direction has no such fit. Where relaxation takes
     longer than the steps lasted no fit says so: ``relaxing_ps`` takes that τ for every field
     instead, to see what hangs on it. The interval is that of normal draws of every spread, and of
@@ -296,10 +297,10 @@ def expected(
     settled = _spread(
         {E: [by_E[E] for by_E in ends if E in by_E] for E in sorted(set().union(*ends))}
     )
-    period_ps = sine.period_ps
-    points = max(POINTS_PER_CYCLE, round(period_ps / LONGEST_STEP_PS))
-    t = np.arange(3 * points // 2 + 1) * period_ps / points
-    E = np.abs(sine.amplitude_V_per_nm * np.sin(2 * np.pi * t / period_ps))
+    half_ps = sine.period_ps / 2
+    points = max(POINTS_PER_HALF_CYCLE, round(half_ps / LONGEST_STEP_PS))
+    t = np.linspace(0.0, half_ps, points + 1)
+    E = sine.amplitude_V_per_nm * np.sin(np.pi * t / half_ps)
     rng = np.random.default_rng(0)
 
     def drawn(curve: Curve, *, logarithm: bool) -> FloatArray:
@@ -313,11 +314,10 @@ def expected(
     if relaxing_ps is not None:
         relaxing = np.full_like(relaxing, relaxing_ps)
     width = water.lagging_width(t, drawn(settled, logarithm=False), ordering, relaxing)
-    half = width[:, points:]  # the positive half of the second cycle
-    peak = int(np.argmax(E[points:]))
+    peak = int(np.argmax(E))
     at = np.linspace(0.0, sine.amplitude_V_per_nm, FIELDS + 2)[1:-1]
-    rising = np.array([np.interp(at, E[points : points + peak + 1], w[: peak + 1]) for w in half])
-    falling = np.array([np.interp(at, E[points + peak :][::-1], w[peak:][::-1]) for w in half])
+    rising = np.array([np.interp(at, E[: peak + 1], w[: peak + 1]) for w in width])
+    falling = np.array([np.interp(at, E[peak:][::-1], w[peak:][::-1]) for w in width])
     units = float(min(f.tau.n_independent for d in DIRECTIONS for f in steps.fits[d].values()))
     method = f"{DRAWS} normal draws from the intervals of the steps"
     gap = falling - rising

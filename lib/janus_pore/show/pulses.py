@@ -25,6 +25,13 @@ PAIRS, TRAINS = ("ppf", "ppd"), ("stf", "std")
 WIDTHS = {"ppf": "ppf_width", "ppd": "ppd_width"}
 """Protocols that scan the pulse width, by the one that scans the delay."""
 
+AXES = (
+    dict.fromkeys(PAIRS, "delay_ps")
+    | dict.fromkeys(WIDTHS.values(), "width_ps")
+    | dict.fromkeys(TRAINS, "")
+)
+"""What each protocol may scan; a train nothing."""
+
 LEAST_DELAYS_OF_A_FIT = 4
 TAU_FACTOR = 2.0
 """A memory time within this factor of the published one bears it out: pulse width, delays
@@ -66,7 +73,7 @@ def pulsed(profile: Profile) -> Pulsed:
     Raises
     ------
     MeasureError
-        If it has no such protocol.
+        If it has no such protocol, or one scans what Fig. 5 has no axis for.
     MissingInputError
         If a protocol of pairs has not been run, or none ships; the message names what runs it.
     """
@@ -75,6 +82,14 @@ def pulsed(profile: Profile) -> Pulsed:
             f"profile {profile.name!r} has no pulses; add a protocol {', '.join(PAIRS)} or "
             f"{' or '.join(TRAINS)} (it has {', '.join(profile.protocols) or 'none'})"
         )
+    for protocol, axis in AXES.items():
+        scan = profile.protocols[protocol].scan if protocol in profile.protocols else {}
+        if further := [name for name, values in scan.items() if name != axis and len(values) > 1]:
+            raise MeasureError(
+                f"protocol {protocol!r} of profile {profile.name!r} scans {', '.join(further)}, of "
+                f"which Fig. 5 draws {f'only {axis}' if axis else 'nothing'}; move that scan to a "
+                "protocol of another name: what was run counts for it"
+            )
     found = pulsed_if_run(profile)
     lacking = [p for p in PAIRS if p in profile.protocols and p not in found.data]
     if lacking and (profile.source == "live" or not set(PAIRS) & set(found.data)):
