@@ -13,7 +13,7 @@ from janus_pore import spec
 from janus_pore.drive.field import duration_ps, field_at
 from janus_pore.errors import MissingInputError
 from janus_pore.measure import memristor
-from janus_pore.show import neuron, results
+from janus_pore.show import figures, neuron, results
 
 REDUCED = spec.load_profile("reduced")
 TRUTH = memristor.Parameters(
@@ -177,6 +177,19 @@ def test_an_element_without_a_falling_current_cannot_spike(learned):
     assert ending(3.5, 6.0) == "falls at both ends."
     assert ending(-0.5, 0.5) == "falls at neither end."
     assert ending(0.1, 5.0) == "falls at one end and not at the other."
+
+
+def test_an_element_that_hardly_begins_to_fall_is_not_judged():
+    """R is half the inverse slope of the stretch: next to its beginning it has no bounds."""
+    one = neuron.in_circuit(neuron.ILLUSTRATION, 8.0, largest_V=4.7)
+    assert one.stretch.low_V == pytest.approx(4.44, abs=0.01)
+    assert one.stretch.high_V == 4.7
+    assert one.verdict.startswith("cannot be judged: the steady current falls from 4.44 to 4.7 V")
+    assert (one.trace, neuron.charts(one)) == (None, {})
+    figure = figures.circuit_trace(
+        one.voltage_V, one.steady_nA, (one.stretch.low_V, one.stretch.high_V), None, label=""
+    )
+    assert figure.axes[0].get_title(loc="left") == "element"
 
 
 def test_own_capacitance_is_that_of_the_charging():

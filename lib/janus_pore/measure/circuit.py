@@ -397,7 +397,7 @@ def scan(element: Element, circuits: Sequence[Circuit], limit_V: float) -> Scan:
         )
         verdict = f"spikes in {len(firing)} of {len(results)} circuits: {spans}"
     elif stretches:
-        verdict = f"none of {len(results)} circuits spikes, although the steady current falls"
+        verdict = f"spikes in none of {len(results)} circuits, although the steady current falls"
     else:
         verdict = (
             f"cannot spike: the steady current rises throughout ±{limit_V:g} V, and none of "

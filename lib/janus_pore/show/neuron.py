@@ -290,7 +290,8 @@ REACH_V = 2.0
 
 
 class Neuron(NamedTuple):
-    """The element in Nagumo's circuit; ``trace`` and ``chart`` are None if it cannot spike."""
+    """The element in Nagumo's circuit; ``trace`` and the charts are None if it cannot spike, or
+    if it is not known far enough to tell."""
 
     parameters: Parameters
     voltage_V: FloatArray
@@ -347,9 +348,16 @@ def in_circuit(
         rests = circuit.fixed_points(e, one, reach, points=401)
         return bool(rests) and min(circuit.growth_rate(e, one, v) for v in rests) > 0
 
-    found = circuit.scan(
-        element, [made(element, stretch, float(b), float(C)) for C in coarse for b in BIASES], reach
-    )
+    circuits = [made(element, stretch, float(b), float(C)) for C in coarse for b in BIASES]
+    # Of a stretch that has hardly begun, R and the bias have no bounds; no capacitor changes that.
+    if not all(circuit.fixed_points(element, one, reach) for one in circuits[: len(BIASES)]):
+        verdict = (
+            f"cannot be judged: the steady current falls from {stretch.low_V:.3g} to "
+            f"{stretch.high_V:.3g} V, too little within the ±{largest_V:g} V to which the pore was "
+            "driven to say where a circuit would rest"
+        )
+        return Neuron(parameters, voltage, steady, stretch, None, None, None, verdict)
+    found = circuit.scan(element, circuits, reach)
     biases, dense = np.linspace(-1.2, 1.2, fine), capacitances(element, stretch, fine)
     chart = CircuitMap(
         biases,

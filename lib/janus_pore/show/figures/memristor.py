@@ -120,7 +120,7 @@ def circuit_trace(
     if falling_V is not None:
         steady.axvspan(*falling_V, color="#EEEEEE", lw=0, zorder=-1)
     steady.plot(voltage_V, steady_nA, color=BLACK, ls="--", label="steady")
-    title = "element" if trace else "element; no circuit spikes"
+    title = "element" if trace or falling_V else "element; no circuit spikes"
     steady.set(xlabel="voltage V (V)", ylabel="current I (nA)", title=title)
     if trace:
         steady.plot(
