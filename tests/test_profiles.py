@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+from janus_pore import paths
+from janus_pore.build.forcefield import load_forcefield
+from janus_pore.drive.background import design
 from janus_pore.errors import SpecError
-from janus_pore.spec import Profile, load_profile, validated
+from janus_pore.spec import Profile, Sine, load_profile, validated
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +64,32 @@ def test_each_system_has_results_of_its_own(results: Path) -> None:
     charged = changed("demo", charges_e=[1.0, -0.4, -0.6]).variant
     assert "/" not in charged
     assert charged not in ("", changed("demo", charges_e=[1.0, -0.6, -0.4]).variant)
+
+
+def test_another_charge_set_ends_charges_of_ones_own() -> None:
+    own = changed("reduced", charges_e=[0.8, -0.3, -0.5])
+    own = own.model_copy(update={"own_system": None})  # as if they stood in the profile's file
+    forcefield = load_forcefield()
+    charges = {p.variant: forcefield.charges_e(p.system)["metal"] for p in own.siblings()}
+    assert charges["no-pore"] == 0.8
+    assert [charges[name] for name in own.charge_sets] == [1.06, 1.06, 0.0, 1.18]
+    back = own.with_system(charge_set="mosse")
+    assert (back.variant, forcefield.charges_e(back.system)["metal"]) == ("charges_e-None", 1.06)
+    one = design(own, Sine(amplitude_V_per_nm=1.0, frequency_GHz=1.0), charge_set="mos2")
+    assert one.system.charges_e is None
+
+
+def test_a_charge_set_given_beside_a_file_with_charges_of_its_own(tmp_path: Path) -> None:
+    content = yaml.safe_load((paths.data_dir() / "profiles" / "tiny.yaml").read_text("utf-8"))
+    content["system"]["charges_e"] = [0.8, -0.3, -0.5]
+    file = tmp_path / "own.yaml"
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert load_profile(str(file)).system.charges_e == (0.8, -0.3, -0.5)
+    assert load_profile(str(file), {"system.charge_set": None}).system.charges_e is not None
+    other = load_profile(str(file), {"system.charge_set": "uncharged"})
+    assert (other.system.charges_e, other.variant) == (None, "uncharged")
+    given = {"system.charge_set": "uncharged", "system.charges_e": [0.2, -0.1, -0.1]}
+    assert load_profile(str(file), given).system.charges_e == (0.2, -0.1, -0.1)
 
 
 def test_a_variant_is_looked_at_by_itself() -> None:

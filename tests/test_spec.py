@@ -200,3 +200,10 @@ def test_a_file_is_written_whole_or_not_at_all(
         paths.write_whole(file, b"another content")
     assert file.read_bytes() == "°".encode()
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_windows_beyond_the_box_are_refused() -> None:
+    content = yaml.safe_load(TINY)
+    content["windows"] |= {"from_nm": -2.0, "to_nm": 2.0, "spacing_nm": 1.0}
+    with pytest.raises(SpecError, match=r"windows reach 2 nm .* the box ends at 1.6 nm"):
+        validated(Profile, {"name": "wide", **content}, "profile")

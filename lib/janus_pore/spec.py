@@ -35,9 +35,9 @@ FIELD_LIMIT_V_PER_NM = 10.0
 """Largest field accepted. Water itself breaks down near 3.5 V/nm; beyond 10 the usual
 cause is a value meant in mV/nm or MV/m."""
 
-PAIR_LIST_ROOM_nm = 0.1
+PAIR_LIST_ROOM_nm = 0.15
 """Room beyond twice the cut-off that every box edge needs: the buffered pair list must not
-reach half the box. The default buffers of GROMACS are below 0.05 nm."""
+reach half the box. GROMACS takes buffers of 0.05 nm at 300 K and 0.06 nm at 373 K."""
 
 WAVEFORMS_LIMIT = 10_000
 """Most waveforms in the scan of one protocol."""
@@ -433,6 +433,13 @@ class Profile(_Strict):
                     f"windows.fields_V_per_nm = {field:g}, scaled by {self.field_scale:g} to keep "
                     f"the voltage, exceeds {FIELD_LIMIT_V_PER_NM:g} V/nm; lower it"
                 )
+        half = self.system.length_x_nm / 2
+        farthest = max(map(abs, self.windows.positions_nm)) if self.windows else 0.0
+        if farthest > half:
+            raise ValueError(
+                f"windows reach {farthest:g} nm from the membrane, and the box ends at {half:g} "
+                "nm, where its next image begins; lessen from_nm and to_nm or raise length_x_nm"
+            )
         if (self.run.variant == "gpu_fast") != (self.system.membrane == "restrained"):
             raise ValueError(
                 "run.variant = 'gpu_fast' and system.membrane = 'restrained' go together: "
@@ -440,9 +447,8 @@ class Profile(_Strict):
             )
         own = self.own_system or self.system
         for other in self.alternatives:
-            changed = validated(
-                SystemSpec, {**own.model_dump(), **other.system}, "alternatives.system"
-            )
+            changes = with_its_own_charges(other.system)
+            changed = validated(SystemSpec, {**own.model_dump(), **changes}, "alternatives.system")
             if changed.pore == "none" or changed == own:
                 raise ValueError(
                     f"alternatives.system = {other.system} is "
@@ -489,6 +495,8 @@ class Profile(_Strict):
         parts = [str(changed.pop("charge_set", ""))]
         pore = changed.pop("pore", "")
         parts.append("no-pore" if pore == "none" else pore)
+        if "charge_set" in self.changed and changed.get("charges_e", "") is None:
+            del changed["charges_e"]  # they go by the charge set's name
         parts += [f"{name}-{value}" for name, value in changed.items()]
         return "_".join(re.sub(r"[^\w.+-]+", "-", part).strip("-") for part in parts if part)
 
@@ -508,6 +516,7 @@ class Profile(_Strict):
         **changes
             Parameters of the system, e.g. ``pore="none"``.
         """
+        changes = with_its_own_charges(changes)
         system = validated(SystemSpec, {**self.system.model_dump(), **changes}, "system")
         update: dict[str, Any] = {"system": system, "own_system": self.own_system or self.system}
         if protocols is not None:
@@ -570,6 +579,12 @@ class Profile(_Strict):
         return self.protocols[name]
 
 
+def with_its_own_charges(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes of a system, in which another charge set also ends the ``charges_e`` before it."""
+    ends = {"charges_e": None} if changes.get("charge_set") is not None else {}
+    return {**ends, **changes}
+
+
 def key(*parts: Any, digits: int = 12) -> str:
     """Hash of models and plain data, the same on every machine.
 
@@ -623,9 +638,10 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
         name = "campaign"
     data = read_yaml(_profile_files().get(name) or _given_profile(name), "profile file")
     own = copy.deepcopy(data.get("system"))
-    for dotted, value in (overrides or {}).items():
-        if value is None:
-            continue
+    given = {dotted: value for dotted, value in (overrides or {}).items() if value is not None}
+    if "system.charge_set" in given and isinstance(own, dict) and "charges_e" in own:
+        given = {"system.charges_e": None, **given}
+    for dotted, value in given.items():
         target: Any = data
         *parents, last = dotted.split(".")
         for part in parents:
@@ -657,13 +673,15 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
 def _given_profile(name: str) -> Path:
     """The file that a profile's name is the path of."""
     try:
-        if Path(name).is_file():
-            return Path(name)
-    except (OSError, ValueError):  # no file system has such a name
-        pass
+        path = Path(name).expanduser()
+        if path.is_file():
+            return path
+        there = f"; there is no file {path.resolve()}" if path.suffix in (".yaml", ".yml") else ""
+    except (OSError, ValueError, RuntimeError):  # no file system has such a name
+        there = ""
     raise SpecError(
         f"profile {reprlib.repr(name)} is not known; use one of {', '.join(profile_names())}, "
-        "or the path of a YAML file"
+        f"or the path of a YAML file, a relative one from the working directory{there}"
     )
 
 

@@ -22,7 +22,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from . import paths
 from .errors import SpecError
-from .spec import ALONE, Profile, Sine, key, load_profile, read_yaml, validated
+from .spec import (
+    ALONE,
+    Profile,
+    Sine,
+    key,
+    load_profile,
+    read_yaml,
+    validated,
+    with_its_own_charges,
+)
 
 OF_THE_WAVE = ("amplitude_V_per_nm", "frequency_GHz")
 """Axes that change every sine of the protocols chosen; the others change the system."""
@@ -207,7 +216,7 @@ def points(chosen: Sweep) -> dict[str, Profile]:
         point = {
             **data,
             "name": label,
-            "system": data["system"] | system,
+            "system": data["system"] | with_its_own_charges(system),
             "protocols": data["protocols"]
             | {s: _with_wave(data["protocols"][s], wave) for s in sines if wave},
         }

@@ -82,7 +82,7 @@ def test_pore_takes_whole_formula_units_and_leaves_two_bonds(pore):
         assert bonds in ((4, 6) if element == "Mo" else (2, 3))
 
 
-def test_pore_is_centred_on_its_axis():
+def test_pore_is_cut_around_the_middle_of_the_box():
     for pore in ("hollow6", "bond4"):
         built = membrane.build_membrane(SystemSpec(pore=pore))
         assert built.centre_yz_nm == pytest.approx(np.array(built.box_yz_nm) / 2)
@@ -91,8 +91,36 @@ def test_pore_is_centred_on_its_axis():
 
 
 @pytest.mark.parametrize(
+    ("pore", "beside_nm"),
+    [("none", 0.0), ("hollow6", 0.0), ("bond5", 0.0), ("bond7", 0.0), ("bond4", 0.0542)],
+)
+def test_the_axis_is_the_widest_place(pore, beside_nm):
+    """Half of bond4's last shell is left; bond7 has two widest places, one on either side."""
+    built = membrane.build_membrane(SystemSpec(cells_y=10, cells_z=6, pore=pore))
+    assert built.axis_yz_nm - built.centre_yz_nm == pytest.approx([beside_nm, 0.0], abs=1e-4)
+
+
+def test_no_neighbouring_line_of_bond4_has_more_room():
+    forcefield = load_forcefield()
+    built = membrane.build_membrane(SystemSpec(cells_y=10, cells_z=6, pore="bond4"))
+    lj, x = forcefield.lennard_jones("liang"), np.linspace(-0.4, 0.4, 41)
+
+    def wall(y, z):
+        moved = built.positions_nm - [0.0, y, z]
+        one = dataclasses.replace(built, positions_nm=moved)
+        return membrane.axis_lennard_jones(one, lj, forcefield.ions["Cl"], x).max()
+
+    here = wall(0.0, 0.0)
+    assert here < 2
+    for aside in ((-0.054, 0.0), (0.054, 0.0), (0.0, -0.05), (0.0, 0.05)):
+        assert wall(*aside) > here - 1.0  # less than half of kT
+    assert wall(-0.0542, 0.0) == pytest.approx(22.4, abs=0.5)  # where the shells are centred
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"pore": "bond27"}, ["27 units around a bond would cut a shell"]),
         ({"pore": "hollow7"}, ["7 units around a hollow would cut a shell", "6 and 12"]),
         ({"pore": "metal4"}, ["around a metal", "hollow or a bond"]),
         ({"pore": "hollow12", "cells_y": 4, "cells_z": 3}, ["1.353 nm wide", "1.300 x 1.689"]),
@@ -198,8 +226,8 @@ def test_axis_lennard_jones_against_pairs(pore, ion):
         epsilon = (lj[element].epsilon_kJ_per_mol * one.epsilon_kJ_per_mol) ** 0.5
         for i in range(-6, 7):
             for k in range(-6, 7):
-                off_y = y + i * built.box_yz_nm[0] - built.centre_yz_nm[0]
-                off_z = z + k * built.box_yz_nm[1] - built.centre_yz_nm[1]
+                off_y = y + i * built.box_yz_nm[0] - built.axis_yz_nm[0]
+                off_z = z + k * built.box_yz_nm[1] - built.axis_yz_nm[1]
                 r = np.sqrt((x - dx) ** 2 + off_y**2 + off_z**2)
                 expected += 4 * epsilon * ((sigma / r) ** 12 - (sigma / r) ** 6)
     found = membrane.axis_lennard_jones(built, lj, one, x)

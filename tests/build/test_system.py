@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 from janus_pore.build import system as build
 from janus_pore.build.forcefield import load_forcefield
 from janus_pore.errors import BuildError, MissingInputError, SpecError
-from janus_pore.spec import SystemSpec
+from janus_pore.spec import SystemSpec, load_profile
 
 SMALL = {"cells_y": 6, "cells_z": 4, "length_x_nm": 3.2, "cutoff_nm": 0.9}
 CHARGE_SETS = ("mosse", "mosse_symmetric", "mosse_polar", "uncharged", "mos2")
@@ -241,6 +241,17 @@ def test_bulk_density_counts_molecules_in_the_bulk():
     assert found.frames == 3
     with pytest.raises(BuildError, match="at least one frame"):
         build.bulk_density([], box, manifest)
+    with pytest.raises(BuildError, match=r"length_x_nm = 2.4 nm leaves no bulk"):
+        build.bulk_density([positions], np.array([2.4, 2.0, 2.0]), manifest)
+
+
+def test_a_concentration_that_would_be_none_is_refused():
+    small = load_profile("tiny").system
+    for wanted in (0.05, 0.1):
+        with pytest.raises(BuildError, match=r"less than half an ion pair .* is 0.294 mol/L here"):
+            build.system_files(small.model_copy(update={"concentration_M": wanted}))
+    files = build.system_files(small.model_copy(update={"concentration_M": 0.0}))
+    assert json.loads(files["manifest.json"])["density"]["n_ions"] == 0
 
 
 def test_calibration_inverts_the_builder():

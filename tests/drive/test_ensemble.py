@@ -11,9 +11,9 @@ import numpy as np
 import psutil
 import pytest
 
-from janus_pore.drive import ensemble, gromacs
+from janus_pore.drive import ensemble, gromacs, workers
 from janus_pore.drive.__main__ import main
-from janus_pore.errors import MissingInputError
+from janus_pore.errors import MissingInputError, RunError
 from janus_pore.measure import series
 from janus_pore.spec import ALONE, Constant, Profile, Protocol, load_profile
 
@@ -244,3 +244,30 @@ def test_a_calibration_beside_other_work_is_not_kept(
         costs = ensemble.plan(tiny, ["ppd"])
         assert all(c.hours for c in costs if c.ns)
         assert len(list(tmp_path.glob("cache/janus-pore/calibration/*.json"))) == kept
+
+
+def test_one_walltime_limit_holds_for_all_protocols(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
+    monkeypatch.setattr("janus_pore.drive.__main__.build_system", lambda _: None)
+    clock = iter(range(0, 360_000, 900))
+    monkeypatch.setattr(workers.time, "monotonic", lambda: next(clock))
+    left: list[float | None] = []
+    monkeypatch.setattr(
+        ensemble, "run_protocol", lambda *_, walltime_h, **__: left.append(walltime_h)
+    )
+    assert main(["run", "tiny", "sine", "ppf", "ppd", "--walltime-h", "0.6"]) == 0
+    assert left == [0.35, pytest.approx(0.1), 0.0]
+    assert main(["run", "tiny", "sine"]) == 0
+    assert left[3:] == [None]
+
+
+@pytest.mark.gromacs
+def test_fewer_than_one_worker_is_refused(
+    equilibrated: Path, tiny: Profile, runs: Runs, capsys: pytest.CaptureFixture
+) -> None:
+    runs("none at once")
+    for count in (0, -1):
+        with pytest.raises(RunError, match=rf"workers = {count}: run at least 1 replica"):
+            ensemble.run_protocol(tiny, "sine", progress=False, workers=count)

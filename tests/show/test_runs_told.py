@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from janus_pore.build.system import DALTON_PER_NM3, build_system
+from janus_pore.build.system import DALTON_PER_NM3, BulkDensity, build_system
 from janus_pore.errors import SpecError
 from janus_pore.show import results
 from janus_pore.spec import load_profile
@@ -49,6 +49,22 @@ def test_density_across_the_box_counts_molecules(tmp_path, monkeypatch):
     # the membrane in the middle of it keeps the water out
     assert found.water_g_per_cm3[5] < 0.5 * found.water_g_per_cm3[0]
     assert found.bulk.frames == 3
+
+
+@pytest.mark.parametrize(
+    ("density", "error", "words"),
+    [
+        (0.991, 0.001, "yes"),
+        (1.006, 0.003, "not enough frames to tell"),
+        (0.980, 0.003, "no"),
+        (0.980, 0.004, "not enough frames to tell"),
+        (0.997, np.nan, "not enough frames to tell"),
+    ],
+)
+def test_density_is_judged_by_two_standard_errors(density, error, words):
+    bulk = BulkDensity(density, 0.9, 1.0, error, 0.001, 0.001, 10)
+    demanded = {"density": {"target_g_per_cm3": 0.997, "tolerance_g_per_cm3": 0.010}}
+    assert results.as_demanded(bulk, demanded) == words
 
 
 def test_effort_is_that_of_the_manifests(monkeypatch):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import Voronoi, cKDTree
 from scipy.special import erf, erfc
 
 from ..errors import BuildError
@@ -64,7 +64,7 @@ class Membrane:
     box_yz_nm
         Edges of the box along y and z.
     centre_yz_nm
-        The pore's axis: where the pore is centred, or would be.
+        Where the pore is centred, or would be: the origin of its shells.
     removed_units
         Number of formula units taken out.
     columns
@@ -79,15 +79,31 @@ class Membrane:
     removed_units: int
     columns: Columns
 
+    @property
+    def axis_yz_nm(self) -> Array:
+        """(2,) the line along x that is farthest from every column.
+
+        It is where the pore is centred, unless its rim is not the same all around: half of
+        ``bond4``'s last shell is left, and its widest place 0.054 nm beside the bond.
+        """
+        sites = np.vstack([self.columns.metals_nm, self.columns.chalcogens_nm])
+        corners = Voronoi(sites).vertices  # where the distance to all columns is largest
+        corners = corners[np.hypot(*corners.T) < np.hypot(*sites.T).max() / 2]
+        clearance, _ = cKDTree(sites).query(corners)
+        widest = corners[clearance > clearance.max() - _TIE_nm]
+        away = np.hypot(*widest.T)
+        middle = widest[away < away.min() + _TIE_nm].mean(axis=0)  # of two that mirror each other
+        return np.asarray(self.centre_yz_nm + np.where(np.abs(middle) < _TIE_nm, 0.0, middle))
+
 
 @dataclass(frozen=True)
 class EdgeDiameters:
     """Centre-to-centre diameters of a pore, nm.
 
     ``edge_columns`` is the number of metals and chalcogen columns that lost a bond.
-    ``min``, ``mean`` and ``max`` are over the rim: as many columns, those nearest to the
-    axis, each counted with twice its distance from the axis. ``mean_bonded`` is the same
-    mean over the columns that lost a bond.
+    ``min``, ``mean`` and ``max`` are over the rim: as many columns, those nearest to where the
+    pore is centred, each counted with twice its distance from there. ``mean_bonded`` is the
+    same mean over the columns that lost a bond.
     """
 
     edge_columns: int
@@ -146,8 +162,9 @@ def carve(columns: Columns, pore: str) -> tuple[Columns, int]:
     what is left is neutral. Columns equally far away (a shell) go together: a cut through
     a shell would be one of several different pores. The one exception is a shell of two
     columns that mirror each other across the bond at the centre: either half gives the
-    same pore up to that mirror, and of both species the half on the same side is taken,
-    which leaves every atom at least two bonds.
+    same pore up to that mirror, and of both species the half on the same side is taken. In the
+    pores near the published size every atom keeps at least two bonds; some wider ones leave
+    atoms with one.
 
     Parameters
     ----------
@@ -177,7 +194,8 @@ def carve(columns: Columns, pore: str) -> tuple[Columns, int]:
         order = _removal_order(points, centre)
         radius = np.hypot(*points[order].T)
         last, following = radius[units - 1], radius[units]
-        halved = centre == "bond" and _mirror_pair(points[order[units - 1 : units + 1]])
+        alone = (np.abs(radius - last) < _TIE_nm).sum() == 2
+        halved = centre == "bond" and alone and _mirror_pair(points[order[units - 1 : units + 1]])
         if following - last < _TIE_nm and not halved:
             raise BuildError(_shell_message(pore, columns))
         kept.append(np.delete(points, order[:units], axis=0))
@@ -246,7 +264,7 @@ def edge_diameters(membrane: Membrane) -> EdgeDiameters | None:
 
     Notes
     -----
-    Distances are in the plane. The rim is the set of columns that something on the axis
+    Distances are in the plane. The rim is the set of columns that something in the middle
     meets first: as many as lost a bond. For a round pore (``hollow6``) both are the same
     twelve columns. For ``bond4`` the eight nearest columns are 0.677 to 0.938 nm across
     and 0.81 nm on average, and the eight that lost a bond 0.84 nm.
@@ -295,7 +313,7 @@ def pore_by_diameter(diameter_nm: float, system: SystemSpec) -> str:
 
 
 def axis_potential(membrane: Membrane, x_nm: Array) -> Array:
-    """Electrostatic potential of the bare membrane on the pore's axis.
+    """Electrostatic potential of the bare membrane on the pore's axis (its widest place).
 
     The exact lattice sum over the membrane's images in y and z, in vacuum on both sides
     and with no other charge: what an ion would feel without water.
@@ -343,7 +361,7 @@ def axis_potential(membrane: Membrane, x_nm: Array) -> Array:
         )
     )
     length = np.hypot(*waves.T)
-    in_plane = membrane.positions_nm[:, 1:] - membrane.centre_yz_nm
+    in_plane = membrane.positions_nm[:, 1:] - membrane.axis_yz_nm
     in_plane -= box * np.round(in_plane / box)
     images = in_plane[:, None, :] + (lattice_shifts * box)[None, :, :]
     image_distance2 = (images**2).sum(axis=2)
@@ -380,7 +398,7 @@ def axis_potential(membrane: Membrane, x_nm: Array) -> Array:
 def axis_lennard_jones(
     membrane: Membrane, parameters: Mapping[str, LennardJones], ion: Particle, x_nm: Array
 ) -> Array:
-    """Lennard-Jones energy of an ion on the pore's axis with the bare membrane.
+    """Lennard-Jones energy of an ion on the pore's axis (its widest place) with the bare membrane.
 
     Parameters
     ----------
@@ -400,7 +418,7 @@ def axis_lennard_jones(
         with the mixing of the force field, Lorentz-Berthelot.
     """
     box = np.array(membrane.box_yz_nm)
-    in_plane = membrane.positions_nm[:, 1:] - membrane.centre_yz_nm
+    in_plane = membrane.positions_nm[:, 1:] - membrane.axis_yz_nm
     in_plane -= box * np.round(in_plane / box)
     i, k = (np.arange(-n, n + 1) for n in np.ceil(LJ_REACH_nm / box).astype(int))
     images = in_plane[:, None, :] + (np.stack(np.meshgrid(i, k), axis=-1).reshape(-1, 2) * box)

@@ -31,6 +31,9 @@ Array = NDArray[np.float64]
 BULK_DISTANCE_nm = 1.0
 """The bulk begins this far from the plane of the metals."""
 
+LEAST_BULK_nm = 0.5
+"""Less of the box than this, beyond what lies too near the membrane, is no bulk to measure."""
+
 DENSITY_TOLERANCE_g_per_cm3 = 0.010
 """How far the bulk density may be from the specification's after equilibration."""
 
@@ -176,6 +179,13 @@ def system_files(system: SystemSpec) -> dict[str, str]:
         volume * system.bulk_density_g_per_cm3 / (forcefield.water.mass_u * DALTON_PER_NM3)
     )
     pairs = round(system.concentration_M * PER_MOLAR_NM3 * volume / 2)  # in each reservoir
+    if system.concentration_M > 0 and not pairs:
+        raise BuildError(
+            f"concentration_M = {system.concentration_M:g} mol/L is less than half an ion pair in "
+            "either reservoir; one pair in each is "
+            f"{2 / (PER_MOLAR_NM3 * volume):.3g} mol/L here: raise it, lengthen length_x_nm, or "
+            "choose 0 for pure water"
+        )
     rng = np.random.default_rng(system.seed)
     sites = _solvent_sites(walls, box, membrane, solvent, rng)
     potassium, chloride, oxygens = _exchange(sites, box, pairs, rng)
@@ -294,6 +304,11 @@ def bulk_density(
     forcefield = load_forcefield()
     atoms = manifest["atoms"]
     centre, length = float(manifest["pore"]["x_nm"]), float(box_nm[0])
+    if length < 2 * BULK_DISTANCE_nm + LEAST_BULK_nm:
+        raise BuildError(
+            f"length_x_nm = {length:g} nm leaves no bulk: {BULK_DISTANCE_nm:g} nm on either side "
+            f"of the membrane do not count, and {LEAST_BULK_nm:g} nm are needed beyond them"
+        )
     bulk_volume = float(np.prod(box_nm)) * (1 - 2 * BULK_DISTANCE_nm / length)
     masses = {
         "water": forcefield.water.mass_u,

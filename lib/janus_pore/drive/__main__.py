@@ -11,6 +11,7 @@ from ..build.system import build_system
 from ..errors import JanusPoreError
 from ..spec import Profile, Protocol, load_profile, validated
 from . import ensemble, field, windows
+from .workers import time_left
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         profile = load_profile(
-            options.profile, {"system.pore": options.pore, "system.charge_set": options.charge_set}
+            options.profile,
+            {
+                "system.pore": options.pore,
+                "system.charge_set": options.charge_set,
+                "system.seed": options.seed,
+            },
         )
         options.do(profile, options)
     except JanusPoreError as error:
@@ -32,21 +38,23 @@ def _plan(profile: Profile, options: argparse.Namespace) -> None:
 
 
 def _run(profile: Profile, options: argparse.Namespace) -> None:
+    left_h = time_left(options.walltime_h)
     for one in (profile, *(() if options.protocol else profile.siblings())):
         build_system(one.system)
         for name in options.protocol or one.protocols:
             ensemble.run_protocol(
-                one, name, workers=options.workers, walltime_h=options.walltime_h,
+                one, name, workers=options.workers, walltime_h=left_h(),
                 keep_trajectory=options.keep_trajectory,
             )  # fmt: skip
 
 
 def _windows(profile: Profile, options: argparse.Namespace) -> None:
     windows.asked_for(profile)
+    left_h = time_left(options.walltime_h)
     for one in (profile, *profile.siblings()):
         if one.windows:
             build_system(one.system)
-            windows.run_windows(one, workers=options.workers, walltime_h=options.walltime_h)
+            windows.run_windows(one, workers=options.workers, walltime_h=left_h())
 
 
 def _wave(profile: Profile, options: argparse.Namespace) -> None:
@@ -78,9 +86,10 @@ def _wave(profile: Profile, options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m janus_pore.drive", description=__doc__)
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("profile", help="tiny, demo, reduced, paper or a YAML file")
+    shared.add_argument("profile", help="tiny, demo, reduced, paper, campaign or a YAML file")
     shared.add_argument("--pore", help="another pore than the profile's")
     shared.add_argument("--charge-set", help="another charge set than the profile's")
+    shared.add_argument("--seed", type=int, help="another seed of the system")
     running = argparse.ArgumentParser(add_help=False)
     running.add_argument("--workers", type=int, help="replicas at once; default: as calibrated")
     running.add_argument("--walltime-h", type=float, help="stop cleanly after this time")

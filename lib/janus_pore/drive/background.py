@@ -25,7 +25,16 @@ import yaml
 
 from .. import paths
 from ..errors import JanusPoreError, RunError
-from ..spec import ALONE, Profile, Protocol, Waveform, key, load_profile, validated
+from ..spec import (
+    ALONE,
+    Profile,
+    Protocol,
+    Waveform,
+    key,
+    load_profile,
+    validated,
+    with_its_own_charges,
+)
 from . import ensemble
 
 PROTOCOL = "design"
@@ -64,7 +73,7 @@ def design(
     content = base.model_dump() | {"protocols": {PROTOCOL: protocol.model_dump()}}
     content |= {"windows": None, "own_system": None, **ALONE}
     if charge_set is not None:
-        content["system"]["charge_set"] = charge_set
+        content["system"] |= with_its_own_charges({"charge_set": charge_set})
     return validated(Profile, content, "the design")
 
 

@@ -16,7 +16,6 @@ import argparse
 import heapq
 import json
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +30,7 @@ from ..sweep_spec import load_sweep, points, write_receipt
 from . import ensemble, gromacs, windows
 from .field import duration_ps
 from .segments import Segment
+from .workers import time_left
 
 TO_BE_CONTINUED = 75
 """Exit status of a job that was stopped and can be continued: EX_TEMPFAIL of sysexits.h."""
@@ -223,12 +223,7 @@ def run(job: Job, *, threads: int = 1, at_once: int = 1, walltime_h: float | Non
     JanusPoreError
         If it failed; the reason is also kept beside the receipt's place.
     """
-    began = time.monotonic()
-
-    def left_h() -> float | None:
-        if walltime_h is None:
-            return None
-        return max(0.0, walltime_h - (time.monotonic() - began) / 3600)
+    left_h = time_left(walltime_h)
 
     def layout() -> gromacs.Layout:
         gpus = gromacs.layouts(gromacs.find_gmx())[0].gpus

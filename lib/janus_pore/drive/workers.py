@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,11 @@ def layout_for(
     engine: Engine, start: Segment, chosen: Sequence[Segment], replicas: int, workers: int | None
 ) -> gromacs.Layout:
     """How to run so many replicas at once: as told, as measured, or, for little work, so."""
+    if workers is not None and workers < 1:
+        raise RunError(
+            f"workers = {workers}: run at least 1 replica at a time, or leave it out and the "
+            "hardware decides"
+        )
     candidates = gromacs.layouts(engine.gmx)
     if replicas > 1 and workers:
         workers, gpus = min(workers, replicas), candidates[0].gpus
@@ -247,6 +252,14 @@ def _finish(engine: Engine, held: Claim) -> None:
             segments.finish(engine, held)
     finally:
         held.release()
+
+
+def time_left(walltime_h: float | None) -> Callable[[], float | None]:
+    """Hours left of one limit for all that is done from now on; None without a limit."""
+    began = time.monotonic()
+    return lambda: (
+        None if walltime_h is None else max(0.0, walltime_h - (time.monotonic() - began) / 3600)
+    )
 
 
 @contextlib.contextmanager

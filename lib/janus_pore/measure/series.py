@@ -125,8 +125,8 @@ def read(path: Path) -> xr.Dataset:
     """
     if not path.is_file():
         raise MeasureError(f"there is no series {path}; run its segment again")
-    with _reading(path, "delete it and run its segment again"):
-        dataset = _load(path)
+    with _reading(path, "delete it and run its segment again"), _in_memory(path) as file:
+        dataset = _load(path, file)
     _validate(dataset, f"the series {path}")
     units = {name: dataset[name].encoding.get("scale_factor", 1.0) for name in _DIMENSIONS}
     if dataset.attrs.pop("sha256", None) != _digest(dataset, units):
@@ -148,10 +148,25 @@ def _reading(path: Path, remedy: str) -> Iterator[None]:
         ) from error
 
 
-def _load(path: Path, group: str | None = None) -> xr.Dataset:
-    """A dataset of this version, wholly in memory."""
-    with xr.open_dataset(path, group=group, engine="netcdf4", decode_times=False) as file:
-        dataset = file.load()
+@contextlib.contextmanager
+def _in_memory(path: Path) -> Iterator[netCDF4.Dataset]:
+    """A netCDF file apart from the one on disk.
+
+    Some builds of HDF5 end the process where a file is opened that the user has open too.
+    """
+    with netCDF4.Dataset("memory", memory=path.read_bytes()) as file:
+        yield file
+
+
+def _loaded(file: netCDF4.Dataset) -> xr.Dataset:
+    """A file or group as a dataset."""
+    store = xr.backends.NetCDF4DataStore(file)  # type: ignore[no-untyped-call]
+    return xr.open_dataset(store, decode_times=False).load()
+
+
+def _load(path: Path, file: netCDF4.Dataset) -> xr.Dataset:
+    """A dataset of this version, wholly in memory, from a file or a group of one."""
+    dataset = _loaded(file)
     for name in ("ions_in_pore", "pore_water_count"):
         if name in dataset:
             dataset[name] = dataset[name].astype(np.int64)  # int8 would overflow in arithmetic
@@ -310,9 +325,9 @@ def open_windows(profile: Profile) -> xr.Dataset:
     for record in records:
         with (
             _reading(record.series, "delete its folder and run the windows again"),
-            xr.open_dataset(record.series) as file,
+            _in_memory(record.series) as file,
         ):
-            each.append(file.load())
+            each.append(_loaded(file))
     if apart := [one["parts"] for one in each if "parts" in one]:
         unknown = xr.full_like(apart[0], np.nan)
         each = [one if "parts" in one else one.assign(parts=unknown) for one in each]
@@ -353,8 +368,8 @@ def open_shipped(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
         there = ", ".join(p.stem for p in sorted(path.parent.glob("*.nc"))) or "nothing"
         raise MissingInputError(
             f"no results of {protocol!r} ship for {path.parent.name} of profile "
-            f"{profile.name!r} (there is: {there}); run it with notebook 02_simulate and "
-            "source = 'live'"
+            f"{profile.name!r} (there is: {there}); run notebook 02_simulate and "
+            "then this one without source = 'campaign'"
         )
     manifest = path.with_suffix(".json")
     record = shipped_manifest(manifest)
@@ -424,10 +439,8 @@ def read_protocol(path: Path) -> dict[str, xr.Dataset]:
     MeasureError
         If it is damaged or not of this version.
     """
-    with _reading(path, "restore it with git checkout"):
-        with netCDF4.Dataset(path) as file:
-            labels = list(file.groups)
-        return {label: _load(path, label) for label in labels}
+    with _reading(path, "restore it with git checkout"), _in_memory(path) as file:
+        return {label: _load(path, group) for label, group in file.groups.items()}
 
 
 def stack_replicas(replicas: Mapping[int, xr.Dataset]) -> xr.Dataset:

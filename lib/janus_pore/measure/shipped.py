@@ -142,14 +142,31 @@ def write_card(campaign: Path) -> Path:
             f"{', '.join(sorted(versions))} | "
             f"{', '.join(sorted({str(s['git_commit'])[:7] for s in software}))} |"
         )
+    example = next((path for path, _ in items if path.stem != series.WINDOWS), files[0])
     hardware = sorted({h.get("cpu", "?") for _, one in items for h in one["hardware"]})
     lines += [
         "",
-        "Segments that two items share count in both. Fields are those applied to the box; the",
-        "voltage is the field times the box length. Variables, units and the precision stored are",
-        "those of `lib/janus_pore/measure/series.py`; one netCDF group for each waveform.",
+        "Segments that two items share count in both. There is one netCDF group for each",
+        "waveform. Its variable `field` is the field applied to the box, and the voltage that",
+        "field times the box length; names of groups and the waveforms in the `.json` are for the",
+        "reference box, and the attribute `field_scale` is the factor between them. Variables are",
+        "described in `janus_pore.measure.trajectory.reduce_trajectory`, the precision stored in",
+        "`janus_pore.measure.series`. To read one, and to make one anew and compare the means:",
         "",
-        f"Processors: {', '.join(hardware)}. Licence: CC BY 4.0.",
+        "```python",
+        "from janus_pore import spec",
+        "from janus_pore.measure import series",
+        "",
+        f"profile = spec.load_profile('{campaign.name}', {{'source': 'campaign'}})",
+        f"by_waveform = series.open_protocol(profile, '{example.stem}')  # of the profile's system",
+        "```",
+        "",
+        "```bash",
+        "python -m janus_pore.measure.shipped repeat "
+        f"data/campaigns/{campaign.name}/{example.parent.name}/{example.name}",
+        "```",
+        "",
+        f"Processors: {', '.join(hardware)}. Licence: CC BY 4.0 (`../LICENSE`).",
         "",
     ]
     card = campaign / CARD
@@ -290,8 +307,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     again = commands.add_parser("repeat", help="make an item anew and compare")
     again.add_argument("manifest", type=Path)
-    again.add_argument("--replicas", type=int)
-    again.add_argument("--seed", type=int, default=2)
+    again.add_argument("--replicas", type=int, help="default: 3, and the windows' own")
+    again.add_argument("--seed", type=int, default=2, help="of other random numbers; default: 2")
     options = parser.parse_args(arguments)
     try:
         if options.command == "ship":

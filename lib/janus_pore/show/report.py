@@ -59,6 +59,9 @@ PDF = "report.pdf"
 START_TIMEOUT_S = 180
 """A kernel's start can take long while other processes fill the machine."""
 
+OUTPUT_TIMEOUT_S = 600
+"""A cell's last output can come long after the cell has ended, for the same reason."""
+
 STOP_TIMEOUT_S = 60.0
 """A kernel that is stopped waits for the checkpoints of its simulations."""
 
@@ -159,6 +162,7 @@ def run_notebook(
             cwd=str(paths.project_root() / "notebooks"),
             progress_bar=False,
             start_timeout=START_TIMEOUT_S,
+            iopub_timeout=OUTPUT_TIMEOUT_S,
             kernel_manager_class=_LocalKernel,
             stdout_file=sys.stdout,
             stderr_file=sys.stderr,
@@ -167,6 +171,12 @@ def run_notebook(
         raise NotebookError(
             f"notebook {name} stopped in its cell {error.exec_count}: "
             f"{error.ename}: {error.evalue}\n(the part before it is kept in {target})"
+        ) from error
+    except TimeoutError as error:
+        raise NotebookError(
+            f"notebook {name} stopped: what a cell shows did not come within "
+            f"{OUTPUT_TIMEOUT_S:g} s ({error}). The machine is too busy; repeat the command when "
+            "it has less to do"
         ) from error
     except RuntimeError as error:  # nbclient: a dead kernel, or one that does not start
         raise NotebookError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -139,6 +139,20 @@ def density(built: BuiltSystem, segments: Sequence[Path], *, bins: int = 50) -> 
         per_volume("water") * load_forcefield().water.mass_u * DALTON_PER_NM3,
         {name: per_volume(name) / PER_MOLAR_NM3 for name in ("K", "Cl")},
     )
+
+
+def as_demanded(bulk: BulkDensity, manifest: Mapping[str, Any]) -> str:
+    """Whether the bulk's density is within the tolerance that the system was built for, in words.
+
+    By two standard errors; one frame has none and decides nothing.
+    """
+    demanded = manifest["density"]
+    tolerance = float(demanded["tolerance_g_per_cm3"])
+    off = abs(bulk.solvent_equivalent_g_per_cm3 - demanded["target_g_per_cm3"])
+    error = 2 * bulk.solvent_equivalent_error_g_per_cm3
+    if off + error <= tolerance:
+        return "yes"
+    return "no" if off - error > tolerance else "not enough frames to tell"
 
 
 class Effort(NamedTuple):
