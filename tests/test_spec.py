@@ -207,3 +207,16 @@ def test_windows_beyond_the_box_are_refused() -> None:
     content["windows"] |= {"from_nm": -2.0, "to_nm": 2.0, "spacing_nm": 1.0}
     with pytest.raises(SpecError, match=r"windows reach 2 nm .* the box ends at 1.6 nm"):
         validated(Profile, {"name": "wide", **content}, "profile")
+
+
+def test_a_profile_that_is_not_there_is_told_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError, match=rf"there is no file {tmp_path}/my/own.yaml"):
+        load_profile("my/own.yaml")
+    with pytest.raises(SpecError, match=r"relative one from the working directory$"):
+        load_profile("dem")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "own.yaml").write_bytes(TINY)
+    assert load_profile("~/own.yaml").name == "own"

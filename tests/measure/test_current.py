@@ -12,6 +12,7 @@ from janus_pore.measure.current import (
     asymmetry,
     constant_field_branch,
     current_from_charge,
+    cut_cycles,
     cycles_as_units,
     loop_area,
     ndr_onset,
@@ -86,29 +87,34 @@ def test_total_is_transport_and_charging() -> None:
 
 def test_cycles_become_units() -> None:
     values = np.arange(24).reshape(2, 12)
-    assert cycles_as_units(values, np.arange(12), 4.0).tolist() == [
-        [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15], [16, 17, 18, 19],
-        [20, 21, 22, 23],
+    assert cut_cycles(values, np.arange(12), 4.0).tolist() == [
+        [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]],
+        [[12, 13, 14, 15], [16, 17, 18, 19], [20, 21, 22, 23]],
+    ]
+    # half a cycle more is left out, less than a cycle is one
+    assert cut_cycles(values, np.arange(12), 8.0).tolist() == [
+        [list(range(8))], [list(range(12, 20))],
     ]  # fmt: skip
-    # half a cycle more is left out, less than a cycle is one unit
-    assert cycles_as_units(values, np.arange(12), 8.0).tolist() == [
-        list(range(8)), list(range(12, 20)),
-    ]  # fmt: skip
-    assert cycles_as_units(values, np.arange(12), 30.0).tolist() == values.tolist()
-    assert cycles_as_units(np.zeros((4, 2, 11)), np.arange(11), 2.0).shape == (20, 2, 2)
+    assert cut_cycles(values, np.arange(12), 30.0).tolist() == values[:, None].tolist()
+    four = cut_cycles(np.zeros((4, 2, 11)), np.arange(11), 2.0)
+    assert four.shape == (4, 5, 2, 2)
+    # a replica is a unit, or a cycle where replicas are few
+    assert cycles_as_units(four).shape == (4, 2, 2)
+    assert cycles_as_units(four[:2]).shape == (10, 2, 2)
+    assert cycles_as_units(np.arange(12.0).reshape(3, 2, 2)).tolist() == [[1, 2], [5, 6], [9, 10]]
     with pytest.raises(MeasureError, match=r"every 1 ps cannot show cycles of 0\.9 ps"):
-        cycles_as_units(values, np.arange(12), 0.9)
+        cut_cycles(values, np.arange(12), 0.9)
     with pytest.raises(MeasureError, match="1 to 2 ps apart"):
-        cycles_as_units(values[:, :3], [0.0, 1.0, 3.0], 2.0)
+        cut_cycles(values[:, :3], [0.0, 1.0, 3.0], 2.0)
     # a run that was continued with coarser frames
     mixed = np.r_[np.arange(0, 4, 0.5), np.arange(4, 9)]
-    assert cycles_as_units(mixed[None], mixed, 4.0).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert cut_cycles(mixed[None], mixed, 4.0).tolist() == [[[0, 1, 2, 3], [4, 5, 6, 7]]]
 
 
 @pytest.mark.parametrize("period", [10 / 3, 6.4, 1000 / 3])
 def test_cycles_stay_in_phase_where_no_whole_number_of_samples_fits(period: float) -> None:
     time = np.arange(0, 30 * period, 1.0)
-    units = cycles_as_units(np.modf(time / period)[0][None], time, period)
+    (units,) = cut_cycles(np.modf(time / period)[0][None], time, period)
     assert len(units) >= 29
     assert (units[:, 0] * period < 1 + 1e-6).all()  # each begins less than a sample late
     assert units.shape[1] == int(period)
@@ -285,6 +291,34 @@ def test_pinched_and_open_loops() -> None:
     assert lowest.gap_nA.value == pytest.approx(0, abs=1e-12)
     with pytest.raises(MeasureError, match="fewer than two windows lie in a quarter"):
         pinch(FIELD.reshape(-1, 50).mean(axis=1), np.ones((3, 4)))
+
+
+def test_a_loop_of_single_ions_is_not_pinched_for_want_of_them() -> None:
+    """Open by 30 % of its amplitude, told by one ion at a time in windows of 5 ps."""
+    rng, window_ps = np.random.default_rng(0), 5.0
+    nA_per_ion = 160.2176634 / window_ps
+    true = 8.0 * (np.sin(PHASE) + 0.15 * np.cos(PHASE))
+    wrong = {None: 0, window_ps: 0}
+    for seed in range(60):
+        seen = np.sign(true) * rng.poisson(np.abs(true) / nA_per_ion, (5, len(true))) * nA_per_ion
+        for event_ps in wrong:
+            found = pinch(FIELD, seen, near_V_per_nm=0.12, event_ps=event_ps, resamples=200,
+                          seed=seed)  # fmt: skip
+            wrong[event_ps] += found.verdict == "pinched"
+    assert wrong[window_ps] == 0
+    # many ions are enough to tell: ten thousand times the time
+    longer = pinch(FIELD, noisy(8.0 * FIELD, 0.05, 10, 0), near_V_per_nm=0.3, event_ps=5e4)
+    assert longer.verdict == "pinched"
+
+
+def test_a_loop_is_measured_by_its_smooth_size() -> None:
+    """One window in which an ion happens to pass is not the size of a loop."""
+    lone = noisy(0.5 * FIELD + 0.2 * np.cos(PHASE), 0.01, 6, 0)
+    lone[0, np.argmax(FIELD)] = 60.0
+    found = pinch(FIELD, lone, near_V_per_nm=0.3, resamples=200)
+    assert found.verdict == "open"
+    # 60/6 nA in one of 200 windows adds less than a fifth of that to a size of 0.6 nA
+    assert 0.6 < found.gap_nA.value / found.relative_gap.value < 0.6 + 2.0
 
 
 def test_asymmetry_between_polarities() -> None:

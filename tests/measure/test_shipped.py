@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -283,3 +285,20 @@ def test_what_is_the_same_without_scatter_agrees():
     assert shipped.Agreement("", "pore water", nothing, nothing).deviations == 0
     assert shipped.Agreement("", "pore water", nothing, one).deviations == np.inf
     assert shipped.Agreement("", "", (1.0, 0.3), (2.0, 0.4)).deviations == pytest.approx(2.0)
+
+
+def test_a_shipped_file_can_be_open_in_xarray_as_well() -> None:
+    """Some builds of HDF5 end the process where one file is opened in two ways."""
+    file = paths.data_dir() / "campaigns/campaign/mosse-hollow6/step_up.nc"
+    script = f"""
+from pathlib import Path
+import xarray as xr
+from janus_pore.measure import series
+for _ in range(3):
+    mine = xr.open_dataset({str(file)!r}, group="to_V_per_nm=0.8")
+    theirs = series.read_protocol(Path({str(file)!r}))["to_V_per_nm=0.8"]
+    assert (mine["time"] == theirs["time"]).all()
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -197,6 +197,10 @@ def test_an_ion_that_only_goes_downhill_has_no_barrier_and_that_can_be_said(made
     (row,) = barriers.claims_of_barriers({0.2: one, 0.4: one, 0.6: one, 0.8: one}, profile, "w")[:1]
     assert row.verdict == "not reproduced"
     assert "barrier at 0.2 V/nm: 0.0 kJ/mol (n = 5)" in row.found
+    (rise,) = (
+        r for r in barriers.claims_of_barriers({0.4: one, 0.8: one}, profile, "w") if r.id == 7
+    )
+    assert rise.verdict == "not reproduced"  # from nothing to nothing
 
 
 def test_other_membranes_are_not_judged_by_this_table(made):

@@ -294,7 +294,7 @@ def test_a_capacitor_has_no_time_constant_at_any_frequency_or_length(cycles):
         coords={"replica": range(REPLICAS), "time": t, **COORDINATES},
     )
     box = loops.sweeps(data, sine, PROFILE, window_ps=5.0)["box"]["total"]
-    assert len(box.current_nA) == REPLICAS * int(cycles)
+    assert len(box.current_nA) == REPLICAS
     exact = np.pi / 2 * 1.2**2 * 0.55 * 8.0 * 2 * np.pi * 0.003 * NANOAMPERE_PER_E_PER_PS
     assert loops.loop_areas(box)["positive"].value == pytest.approx(exact, rel=0.02)
     ahead = np.angle(box.response.mean())
@@ -452,7 +452,21 @@ def test_cycles_are_units():
     one = driven(ohmic, falling)
     two = spec.Sine(amplitude_V_per_nm=1.2, frequency_GHz=2 * SINE.frequency_GHz, cycles=2)
     found = loops.sweeps(one, two, DEMO, window_ps=5.0)
-    assert found["box"]["total"].current_nA.shape == (2 * REPLICAS, int(PERIOD_PS / 2 / 5.0))
+    windows = int(PERIOD_PS / 2 / 5.0)
+    assert found["box"]["total"].current_nA.shape == (REPLICAS, windows)
+    few = loops.sweeps(one.isel(replica=slice(2)), two, DEMO, window_ps=5.0)
+    assert few["box"]["total"].current_nA.shape == (4, windows)
+    assert [found[e]["K"].single_ions for e in ("box", "pore", "crossings")] == [False, True, True]
+
+
+def test_few_replicas_decide_nothing_however_long():
+    """A state that lasts makes every cycle of a replica alike."""
+    found = ndr()
+    for replicas, decided in ((0, True), (5, True), (4, False), (1, False)):
+        rows = loops.claims(found._replace(replicas=replicas), absent())
+        assert (set(verdicts(rows, 4).values()) == {"reproduced"}) is decided
+    one = Driven(PROFILE, {}, units=5, replicas=5)
+    assert (one.independent, one._replace(replicas=1).independent) == ("5 replicas", "5 cycles")
 
 
 def test_a_loop_needs_a_sine():

@@ -242,3 +242,20 @@ def test_differences_from_the_published_conditions_are_named():
     assert scorecard.differences(spec.load_profile("paper"), "sine") == ""
     pulses = scorecard.differences(DEMO, "ppd")
     assert "width_ps = 2 (not published; profile paper: 5)" in pulses
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "region", "verdict"),
+    [
+        (0.1, 0.3, (0.0, np.inf), "reproduced"),
+        (0.0, 0.0, (0.0, np.inf), "not reproduced"),
+        (-0.2, 0.0, (0.0, np.inf), "not reproduced"),
+        (0.0, 0.3, (0.0, np.inf), "not enough statistics"),
+        (-0.3, -0.1, (-np.inf, 0.0), "reproduced"),
+        (0.0, 0.0, (-np.inf, 0.0), "not reproduced"),
+        (0.0, 0.0, (-0.25, 0.25), "reproduced"),
+    ],
+)
+def test_zero_has_no_sign(low, high, region, verdict):
+    one = Estimate((low + high) / 2, low, high, 10, "by hand")
+    assert scorecard.judge("a number", one, region, spec.load_profile("reduced")).verdict == verdict

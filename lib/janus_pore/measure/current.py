@@ -1,7 +1,7 @@
 """Current from transferred charge, current-field loops, and what is read from them.
 
 The first axis of every array of currents is the independent unit: a replica, or a cycle
-of one (:func:`cycles_as_units`). ``forward`` is |E| rising, ``reverse`` |E| falling, for
+of one (:func:`cut_cycles`). ``forward`` is |E| rising, ``reverse`` |E| falling, for
 both polarities; "outward" current is I·sign(E), positive along the field.
 """
 
@@ -211,8 +211,8 @@ def split_charging(quantity: npt.ArrayLike, axis: int = 0) -> tuple[FloatArray, 
     return pore, box - pore
 
 
-def cycles_as_units(values: npt.ArrayLike, time_ps: npt.ArrayLike, period_ps: float) -> FloatArray:
-    """Whole cycles of every replica as independent units.
+def cut_cycles(values: npt.ArrayLike, time_ps: npt.ArrayLike, period_ps: float) -> FloatArray:
+    """Whole cycles of every replica.
 
     Parameters
     ----------
@@ -224,11 +224,11 @@ def cycles_as_units(values: npt.ArrayLike, time_ps: npt.ArrayLike, period_ps: fl
         that at its beginning or the next one, so that cycles are in phase to within one, exactly
         where the period is a multiple of the spacing.
     period_ps
-        Of the field. A series shorter than that is one unit.
+        Of the field. A series shorter than that is one cycle.
 
     Returns
     -------
-    (replicas · cycles, ..., samples of a cycle)
+    (replicas, cycles, ..., samples of a cycle)
 
     Raises
     ------
@@ -255,8 +255,20 @@ def cycles_as_units(values: npt.ArrayLike, time_ps: npt.ArrayLike, period_ps: fl
         )
     starts = np.ceil(per_cycle * np.arange(cycles) - 1e-6).astype(int)
     starts = starts[starts + length <= len(t)]
-    cut = np.stack([x[..., s : s + length] for s in starts], axis=1)
-    return cut.reshape(-1, *x.shape[1:-1], length)
+    return np.stack([x[..., s : s + length] for s in starts], axis=1)
+
+
+def cycles_as_units(cycles: FloatArray) -> FloatArray:
+    """Independent units (units, ...) from cycles (replicas, cycles, ...).
+
+    A replica's mean cycle is one: its cycles are not independent where something in it lasts,
+    such as an ion in the pore. Only of fewer than :data:`~.statistics.FEWEST_UNITS` replicas each
+    cycle is one, for an interval that is then too narrow rather than none.
+    """
+    if len(cycles) >= FEWEST_UNITS:
+        mean: FloatArray = cycles.mean(axis=1)
+        return mean
+    return cycles.reshape(-1, *cycles.shape[2:])
 
 
 def window_of_cycles(window_ps: float, period_ps: float) -> float:
@@ -517,6 +529,7 @@ def pinch(
     current_nA: npt.ArrayLike,
     *,
     near_V_per_nm: float | None = None,
+    event_ps: float | None = None,
     unit: str = "replicas",
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -531,6 +544,9 @@ def pinch(
     near_V_per_nm
         Windows with |E| up to this are used, by default a tenth of the largest, and in
         any case the two nearest to zero of each quarter of a cycle.
+    event_ps
+        Time that a window covers, where the current is that of single ions: a passage that is
+        likely in the windows near zero, but was not seen in them, then widens the gap.
 
     Returns
     -------
@@ -539,13 +555,14 @@ def pinch(
         that meet there, through the windows near it, as E rises and as E falls;
         ``gap_nA`` is their difference, which a capacitor in parallel makes 2 C dE/dt.
         *Pinched* if the gap's interval holds zero and stays within :data:`RELEVANT_GAP` of
-        the largest |I| of the unit-averaged loop; *open* if it excludes zero.
+        the largest |I| of the loop, smoothed as for :func:`ndr_onset` and drawn with the gap;
+        *open* if it excludes zero.
     """
     I = np.atleast_2d(np.asarray(current_nA, dtype=float))  # noqa: E741
     E = np.asarray(field_V_per_nm, dtype=float)
     slope = np.gradient(E)
     near = 0.1 * float(np.abs(E).max()) if near_V_per_nm is None else near_V_per_nm
-    columns = []
+    columns, fewest = [], len(E)
     for side in (slope > 0, slope < 0):
         quarters = [np.sort(np.abs(E[side & (np.sign(E) == sign)])) for sign in (1, -1)]
         if min(map(len, quarters)) < 2:
@@ -560,19 +577,37 @@ def pinch(
             [np.ones(len(chosen)), np.clip(E[chosen], 0, None), np.clip(E[chosen], None, 0)], axis=1
         )
         columns.append(I[:, chosen] @ np.linalg.pinv(design)[0])
-    largest = float(np.abs(I.mean(axis=0)).max())
-    draws = draw_sums(np.stack(columns, axis=1), resamples=resamples, seed=seed) / len(I)
+        fewest = min(fewest, len(chosen))
+    drawn = draw_sums(np.hstack([np.stack(columns, axis=1), I]), resamples=resamples, seed=seed)
+    draws, loops = np.split(drawn / len(I), [2], axis=1)
+    largest = np.max(
+        [np.abs(_smoothed(E, loops, side & (np.sign(E) == sign))).max(axis=1)
+         for side in (slope > 0, slope < 0) for sign in (1, -1)], axis=0,
+    )  # fmt: skip
     method = f"bootstrap over {len(I)} {unit}"
     rising, falling = (estimate(draws[:, i], len(I), method) for i in (0, 1))
     gap_draws = draws[:, 0] - draws[:, 1]
     gap = estimate(gap_draws, len(I), method)
-    relative = estimate(gap_draws / (largest or np.nan), len(I), method)
+    relative = estimate(gap_draws / np.where(largest, largest, np.nan), len(I), method)
+    unseen = 0.0
+    if event_ps is not None:
+        unseen = NANOAMPERE_PER_E_PER_PS * zero_count_bound() / (len(I) * fewest * event_ps)
+    least = max(abs(relative.low), abs(relative.high), unseen / (largest[0] or np.nan))
     verdict: Literal["pinched", "open", "not enough statistics"] = "not enough statistics"
     if gap.excludes(0.0):
         verdict = "open"
-    elif relative.enough and max(abs(relative.low), abs(relative.high)) < RELEVANT_GAP:
+    elif relative.enough and least < RELEVANT_GAP:
         verdict = "pinched"
     return Pinch(rising, falling, gap, relative, verdict)
+
+
+def _smoothed(E: FloatArray, I: FloatArray, chosen: npt.NDArray[np.bool_]) -> FloatArray:  # noqa: E741
+    """Current of one branch (draws, fields), smoothed over a third of its fields."""
+    x = np.abs(E[chosen])
+    if len(x) < 6:
+        return I[:, chosen]
+    smooth, _ = _local_quadratic(x, np.linspace(x.min(), x.max(), 51), float(np.ptp(x)) / 3)
+    return np.asarray(I[:, chosen] @ smooth.T)
 
 
 def asymmetry(positive: Branch, negative: Branch) -> tuple[FloatArray, Band, Estimate]:

@@ -63,13 +63,15 @@ class Sweeps(NamedTuple):
     """One quantity's current over whole cycles of a sine, in fields of the reference box.
 
     ``time_ps`` and ``field_V_per_nm`` (windows,) and ``current_nA`` (units, windows) are in
-    the order of time over one cycle; a unit is one cycle of one replica.
+    the order of time over one cycle; a unit is a replica's mean cycle, or each cycle where
+    replicas are few. ``single_ions`` is whether each passage of an ion stands out in it.
     """
 
     time_ps: FloatArray
     field_V_per_nm: FloatArray
     current_nA: FloatArray
     branches: Branches
+    single_ions: bool = False
 
     def curves(self) -> dict[str, Curve]:
         """Sweep direction to current against field, both polarities in one line."""
@@ -89,7 +91,8 @@ class Driven(NamedTuple):
     ``loops`` is empty where the system was not run, and ``why`` then says so. ``crossings``
     counts passages of the membrane's middle plane, either way, by species. ``drive`` is the
     profile's own sine where none is given; ``along_field`` is the net number of passages along
-    it by its sign (``E > 0``, ``E < 0``), sweep direction and species.
+    it by its sign (``E > 0``, ``E < 0``), sweep direction and species. Of ``units`` replicas or
+    cycles are the intervals.
     """
 
     profile: Profile
@@ -100,6 +103,7 @@ class Driven(NamedTuple):
     why: str = ""
     drive: Drive | None = None
     along_field: Mapping[str, Mapping[str, Mapping[str, int]]] = {}
+    replicas: int = 0
 
     @property
     def sine(self) -> Sine:
@@ -107,9 +111,10 @@ class Driven(NamedTuple):
         return (self.drive or sines(self.profile)[0]).waveform
 
     @property
-    def cycles(self) -> str:
-        """Number of independent cycles, in words."""
-        return f"{self.units} cycle" + ("s" if self.units != 1 else "")
+    def independent(self) -> str:
+        """Number of independent units, in words."""
+        unit = "replica" if self.units == self.replicas else "cycle"
+        return f"{self.units} {unit}" + ("s" if self.units != 1 else "")
 
     def curves(self, estimator: str, species: str = "total") -> dict[str, Curve]:
         """Sweep direction to curve; nothing where the system was not run."""
@@ -135,8 +140,8 @@ def sweeps(
 
     Notes
     -----
-    A cycle of a replica counts as one independent unit. |E| is binned evenly, about one
-    bin for each window of a quarter cycle and at most 24.
+    Units are those of :func:`janus_pore.measure.current.cycles_as_units`. |E| is binned evenly,
+    about one bin for each window of a quarter cycle and at most 24.
     """
     period = waveform.period_ps
     window = profile.run.current_window_ps if window_ps is None else window_ps
@@ -146,8 +151,8 @@ def sweeps(
     charge = data["charge"].transpose("replica", "estimator", "species", "time").values
     centre, nA = current.current_from_charge(*current.carried_on(charge, time, end), window)
     _, E = current.window_average(*current.carried_on(data["field"].values, time, end), window)
-    nA = current.cycles_as_units(nA, centre, period)
-    E = current.cycles_as_units(E, centre, period)[0] / profile.field_scale
+    nA = current.cycles_as_units(current.cut_cycles(nA, centre, period))
+    E = current.cut_cycles(E, centre, period)[0, 0] / profile.field_scale
     centre = centre[: len(E)] - time[0]
     bins = int(np.clip(len(E) // 5, 4, 24))
     edges = np.linspace(0.0, abs(waveform.amplitude_V_per_nm), bins + 1)
@@ -157,7 +162,9 @@ def sweeps(
         parts = {name: nA[:, k, s] for s, name in enumerate(data["species"].values.tolist())}
         parts = {"total": sum(parts.values(), np.zeros_like(nA[:, 0, 0])), **parts}
         out[estimator] = {
-            name: Sweeps(centre, E, value, current.sweep(E, value, edges, unit=unit))
+            name: Sweeps(
+                centre, E, value, current.sweep(E, value, edges, unit=unit), estimator != "box"
+            )
             for name, value in parts.items()
         }
     return out
@@ -238,7 +245,7 @@ def basis(one: Driven) -> str:
     bands = "bands: 95 % bootstrap" if one.units >= FEWEST_UNITS else "too few for intervals"
     return (
         f"{scorecard.system_name(one.profile.system)}; {one.run}; "
-        f"{one.sine.frequency_GHz:g} GHz, n = {one.cycles}; {bands}"
+        f"{one.sine.frequency_GHz:g} GHz, n = {one.independent}; {bands}"
     )
 
 
@@ -252,6 +259,7 @@ def _driven(profile: Profile, drive: Drive, data: xr.Dataset, window_ps: float |
         _passages(data),
         drive=drive,
         along_field={sign: _along_field(data, polarity) for polarity, _, sign in POLARITIES},
+        replicas=data.sizes["replica"],
     )
 
 
@@ -314,7 +322,8 @@ def pinched(one: Sweeps) -> current.Pinch:
     rising = np.gradient(E) > 0
     third = (1.001 * np.sort(np.abs(E[side]))[2:3] for side in (rising, ~rising))
     near = float(np.max(np.concatenate([[0.1 * np.abs(E).max()], *third])))
-    return current.pinch(E, one.current_nA, near_V_per_nm=near)
+    event_ps = float(np.diff(one.time_ps).mean()) if one.single_ions else None
+    return current.pinch(E, one.current_nA, near_V_per_nm=near, event_ps=event_ps)
 
 
 def asymmetry(one: Sweeps) -> Estimate:
@@ -490,7 +499,7 @@ def finding(pore: Driven, control: Driven) -> str:
     """What the current of this run is, in words: how much charging, how much transport."""
     parts = {share.name: share.value for share in shares(pore, control)}
     charging, transport = (parts[name] for name in list(parts)[:2])
-    drive = f"{pore.sine.frequency_GHz:g} GHz, n = {pore.cycles}"
+    drive = f"{pore.sine.frequency_GHz:g} GHz, n = {pore.independent}"
     text = (
         f"Of the whole-box current at the drive's frequency ({drive}), {_percent(charging)} is "
         f"the reservoirs charging the membrane and {_percent(transport)} is carried through the "
@@ -542,7 +551,7 @@ def _along_field(data: xr.Dataset, polarity: current.Polarity) -> dict[str, dict
 def _late(data: xr.Dataset, discard_ps: float, sign: float) -> dict[str, int]:
     """Net number of passages along a constant field, later than a time after the beginning."""
     moved = _moved(data) * sign
-    return _counted(moved.where(moved["time"] > data["time"][0] + discard_ps - 1e-6, 0.0))
+    return _counted(moved.where(moved["time"] > data["time"][0] + discard_ps + 1e-6, 0.0))
 
 
 def _moved(data: xr.Dataset) -> xr.DataArray:
@@ -833,7 +842,7 @@ def claims(
         scorecard.of_system(
             scorecard.row(
                 number,
-                _tests(number, species, system.profile),
+                _tests_of_system(number, species, system),
                 estimator=estimator,
                 run=system.run,
                 control=_tests_of_control(number, control, estimator),
@@ -890,6 +899,16 @@ def _tests(number: int, species: Mapping[str, Sweeps], profile: Profile) -> list
     return _slope_and_memory(total, profile, "")
 
 
+def _tests_of_system(
+    number: int, species: Mapping[str, Sweeps], system: Driven
+) -> list[scorecard.Part]:
+    """The parts of one claim on a system with a pore; where nothing passed yet, none is decided."""
+    parts = scorecard.of_replicas(_tests(number, species, system.profile), system.replicas)
+    if species["total"].current_nA.any():
+        return parts
+    return [part._replace(verdict="not enough statistics") for part in parts]
+
+
 def _slope_and_memory(one: Sweeps, profile: Profile, name: str) -> list[scorecard.Part]:
     slope, _ = _negative_slope(one, 1, profile, f"{name}drop beyond the maximum, E > 0")
     return [slope, *_memory(one, profile, f"{name}loop area")]
@@ -926,6 +945,7 @@ def _tests_of_control(number: int, control: Driven, estimator: str) -> list[scor
         return []
     species = control.loops[estimator]
     parts = _tests(number, species, control.profile)
+    parts = scorecard.of_replicas(parts, control.replicas)
     if number == 3 or species["total"].current_nA.any():
         return parts
     return scorecard.of_nothing(parts, control.profile)
@@ -949,11 +969,14 @@ def _claim_16(sets: Mapping[str, Driven], control: Driven) -> list[scorecard.Row
             parts.append(scorecard.judge(name, shrinks, (0.0, np.inf), profile, unit="V/nm"))
         else:
             parts.append(scorecard.decided(name, NOTHING, None, profile))
+        least = min(s.replicas for n, s in sets.items() if n in (JANUS, SYMMETRIC))
+        parts = scorecard.of_replicas(parts, least)
         same: Sequence[scorecard.Part] = ()
         if control.loops and control.profile.system.charge_set == JANUS:
             same, _ = _apart(
                 control.loops[estimator]["total"], profile, "|onset| at −E less that at +E"
             )
+            same = scorecard.of_replicas(same, control.replicas)
         run = ", ".join(
             f"{s.run} of {name}" for name, s in sets.items() if name in (JANUS, SYMMETRIC)
         )

@@ -21,6 +21,7 @@ from ..drive import ensemble
 from ..errors import SpecError
 from ..measure import current, series, water
 from ..measure.statistics import (
+    FEWEST_UNITS,
     Estimate,
     ExponentialFit,
     RelaxationForm,
@@ -29,7 +30,7 @@ from ..measure.statistics import (
     estimate,
     relaxation_form,
 )
-from ..spec import Profile, Sine, Step
+from ..spec import Profile, Sine, Step, with_its_own_charges
 from . import scorecard, view
 from .figures import DIRECTIONS, Atoms, Curve, FloatArray, Relaxation
 from .results import NOTHING, both_polarities, opened, replicas_of, shipped_name, ships
@@ -92,6 +93,7 @@ class Order(NamedTuple):
     widths: dict[tuple[current.Polarity, current.Direction], water.WidthCurve]
     scale: float
     width: water.Width
+    replicas: int = 0
 
     def curves(self) -> dict[str, Curve]:
         """Sweep direction to σθ against field, both polarities in one line; not a number where
@@ -108,25 +110,29 @@ class Order(NamedTuple):
 def _cycles(
     values: FloatArray, data: xr.Dataset, waveform: Sine
 ) -> tuple[FloatArray, FloatArray, str]:
-    """A quantity (replicas, ..., frames) as (units, ..., frames) of one cycle, the field (frames,)
-    of that, and what a unit is."""
+    """A quantity (replicas, ..., frames) as (replicas, cycles, ..., frames of one cycle), the
+    field (frames,) of that, and what a unit is."""
     time, period = data["time"].values, waveform.period_ps
-    cut = current.cycles_as_units(values, time, period)
-    E = current.cycles_as_units(data["field"].values, time, period)[0]
-    return cut, E, "replicas" if len(cut) == data.sizes["replica"] else "cycles"
+    cut = current.cut_cycles(values, time, period)
+    E = current.cut_cycles(data["field"].values, time, period)[0, 0]
+    return cut, E, "replicas" if len(cut) >= FEWEST_UNITS or cut.shape[1] == 1 else "cycles"
 
 
 def _cycles_of_angles(data: xr.Dataset, waveform: Sine) -> tuple[FloatArray, FloatArray, str]:
     """Angles (units, frames, slots), field and unit of :func:`_cycles`."""
     theta = data["theta"].transpose("replica", "slot", "time").values
     theta, E, unit = _cycles(theta, data, waveform)
+    if unit == "replicas":  # the molecules of all its cycles side by side
+        theta = theta.reshape(len(theta), -1, theta.shape[-1])
+    else:
+        theta = theta.reshape(-1, *theta.shape[2:])
     return theta.transpose(0, 2, 1), E, unit
 
 
 def order(
     data: xr.Dataset, waveform: Sine, profile: Profile, *, width: water.Width, bins: int = 8
 ) -> Order:
-    """σθ against field from a sine's series; a cycle of a replica is one unit."""
+    """σθ against field from a sine's series; units as of a current, the replicas if not few."""
     theta, E, unit = _cycles_of_angles(data, waveform)
     edges = np.linspace(0.0, np.abs(E).max() * (1 + 1e-9), bins + 1)
     polarities: tuple[current.Polarity, ...] = (1, -1)
@@ -137,7 +143,7 @@ def order(
             theta, E, edges, polarity=polarity, width=width, unit=unit
         ).items()
     }
-    return Order(found, profile.field_scale, width)
+    return Order(found, profile.field_scale, width, data.sizes["replica"])
 
 
 def _told(curve: water.WidthCurve, width: water.Width) -> npt.NDArray[np.bool_]:
@@ -409,6 +415,7 @@ class Reaction(NamedTuple):
 def reaction(data: xr.Dataset, waveform: Sine, profile: Profile, *, bins: int = 8) -> Reaction:
     """Dipole per volume of the pore's water and the field that it makes, over a sine."""
     dipole, E, unit = _cycles(data["dipole_x"].values, data, waveform)
+    dipole = current.cycles_as_units(dipole)
     E = E / profile.field_scale
     edges = np.linspace(0.0, np.abs(E).max() * (1 + 1e-9), bins + 1)
     # a branch bins any quantity by field and sweep; here it is a dipole in debye
@@ -461,7 +468,7 @@ def intrinsic(profile: Profile, *, reach_nm: float = 1.5) -> Intrinsic:
     x = np.linspace(-reach_nm, reach_nm, round(200 * reach_nm) + 1)
 
     def potential(**changes: str) -> FloatArray:
-        system = profile.system.model_copy(update=changes)
+        system = profile.system.model_copy(update=with_its_own_charges(changes))
         return axis_potential(build_membrane(system), x)
 
     pores = {
@@ -524,7 +531,8 @@ def _claims_of_sines(found: Iterable[tuple[str, Order]], profile: Profile) -> li
                 f"slope of σθ against E, forward, {E.min():.2g} to {E.max():.2g} V/nm",
                 trend, (-np.inf, 0.0), profile, unit="° per V/nm",
             )  # fmt: skip
-            rows.append(scorecard.row(8, [part], run=run, estimator=estimator))
+            parts = scorecard.of_replicas([part], one.replicas)
+            rows.append(scorecard.row(8, parts, run=run, estimator=estimator))
         gap = mean_gap(one, 1)
         if gap.mean_deg is not NOTHING:
             low, high = gap.fields_V_per_nm
@@ -532,7 +540,8 @@ def _claims_of_sines(found: Iterable[tuple[str, Order]], profile: Profile) -> li
                 f"σθ reverse − forward, mean over {low:.2g} to {high:.2g} V/nm",
                 gap.mean_deg, (-np.inf, 0.0), profile, unit="°",
             )  # fmt: skip
-            rows.append(scorecard.row(9, [part], run=run, estimator=estimator))
+            parts = scorecard.of_replicas([part], one.replicas)
+            rows.append(scorecard.row(9, parts, run=run, estimator=estimator))
     return rows
 
 

@@ -209,18 +209,24 @@ def judge(
     estimate
         Value, interval and independent samples.
     region
-        Lower and upper edge; ``math.inf`` where it is open.
+        Lower and upper edge; ``math.inf`` where it is open. Zero belongs to no region that says
+        that a number is positive, or negative.
     profile
         The run's profile; :data:`NO_EVIDENCE` never gets beyond "not enough statistics".
     unit
         Of the number.
     """
+    low, high = region
     holds: bool | None = None
     if not estimate.enough:
         pass
-    elif region[0] <= estimate.low and estimate.high <= region[1]:
+    elif region == (0.0, math.inf):
+        holds = True if estimate.low > 0 else False if estimate.high <= 0 else None
+    elif region == (-math.inf, 0.0):
+        holds = True if estimate.high < 0 else False if estimate.low >= 0 else None
+    elif low <= estimate.low and estimate.high <= high:
         holds = True
-    elif estimate.high < region[0] or estimate.low > region[1]:
+    elif estimate.high < low or estimate.low > high:
         holds = False
     return decided(name, estimate, holds, profile, unit=unit)
 
@@ -245,6 +251,16 @@ def together(verdicts: Iterable[Verdict]) -> Verdict:
         if verdict in found:
             return verdict
     return "reproduced"
+
+
+def of_replicas(parts: Sequence[Part], replicas: int) -> list[Part]:
+    """Parts whose intervals may rest on cycles: few replicas decide nothing, however long.
+
+    ``replicas`` of 0 says that all of it rests on replicas.
+    """
+    if not 0 < replicas < LEAST_INDEPENDENT:
+        return list(parts)
+    return [part._replace(verdict="not enough statistics") for part in parts]
 
 
 def of_nothing(parts: Sequence[Part], profile: Profile) -> list[Part]:
