@@ -35,9 +35,10 @@ FIELD_LIMIT_V_PER_NM = 10.0
 """Largest field accepted. Water itself breaks down near 3.5 V/nm; beyond 10 the usual
 cause is a value meant in mV/nm or MV/m."""
 
-PAIR_LIST_ROOM_nm = 0.15
+PAIR_LIST_ROOM_nm = 0.1
 """Room beyond twice the cut-off that every box edge needs: the buffered pair list must not
-reach half the box. GROMACS takes buffers of 0.05 nm at 300 K and 0.06 nm at 373 K."""
+reach half the box. GROMACS takes buffers of up to 0.05 nm at 300 K; at 373 K it takes 0.06 nm, and
+says itself that a box with no more room than this is too small."""
 
 WAVEFORMS_LIMIT = 10_000
 """Most waveforms in the scan of one protocol."""
