@@ -289,7 +289,8 @@ def test_what_is_the_same_without_scatter_agrees():
 
 def test_a_shipped_file_can_be_open_in_xarray_as_well() -> None:
     """Some builds of HDF5 end the process where one file is opened in two ways."""
-    file = paths.data_dir() / "campaigns/campaign/mosse-hollow6/step_up.nc"
+    clone = Path(__file__).parents[2]
+    file = clone / "data/campaigns/campaign/mosse-hollow6/step_up.nc"
     script = f"""
 from pathlib import Path
 import xarray as xr

@@ -271,7 +271,8 @@ def test_reduction_costs_little_beside_decoding(wandering: Wandering) -> None:
                 pass
 
     decoding = min(_seconds(decode, path) for _ in range(5))
-    assert min(_seconds(reduced, path, manifest) for _ in range(5)) < 1.5 * decoding
+    # the rest of it takes less than decoding: 0.4 to 0.65 of that, by processor
+    assert min(_seconds(reduced, path, manifest) for _ in range(5)) < 2 * decoding
 
 
 def _seconds(function: Callable[..., Any], *arguments: Any) -> float:
