@@ -483,11 +483,14 @@ class Profile(_Strict):
     def changed(self) -> dict[str, Any]:
         """Parameters in which the system differs from the profile's own."""
         own = self.own_system or self.system
-        return {
+        changed = {
             name: value
             for name, value in self.system.model_dump().items()
             if value != getattr(own, name)
         }
+        if "charge_set" in changed and changed.get("charges_e", "") is None:
+            del changed["charges_e"]  # they go by the charge set's name
+        return changed
 
     @property
     def variant(self) -> str:
@@ -496,8 +499,6 @@ class Profile(_Strict):
         parts = [str(changed.pop("charge_set", ""))]
         pore = changed.pop("pore", "")
         parts.append("no-pore" if pore == "none" else pore)
-        if "charge_set" in self.changed and changed.get("charges_e", "") is None:
-            del changed["charges_e"]  # they go by the charge set's name
         parts += [f"{name}-{value}" for name, value in changed.items()]
         return "_".join(re.sub(r"[^\w.+-]+", "-", part).strip("-") for part in parts if part)
 

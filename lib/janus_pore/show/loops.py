@@ -904,9 +904,7 @@ def _tests_of_system(
 ) -> list[scorecard.Part]:
     """The parts of one claim on a system with a pore; where nothing passed yet, none is decided."""
     parts = scorecard.of_replicas(_tests(number, species, system.profile), system.replicas)
-    if species["total"].current_nA.any():
-        return parts
-    return [part._replace(verdict="not enough statistics") for part in parts]
+    return parts if species["total"].current_nA.any() else scorecard.undecided(parts)
 
 
 def _slope_and_memory(one: Sweeps, profile: Profile, name: str) -> list[scorecard.Part]:

@@ -447,7 +447,7 @@ def _train_parts(one: Train, k: int, protocol: str, profile: Profile) -> list[sc
         settled = (1 / STILL_RISING, STILL_RISING)
         parts.append(scorecard.judge(f"{last} over those before", rise, settled, profile))
     if pulses < int(claim.values["pulses"]):  # a shorter train cannot decide
-        parts = [p._replace(verdict="not enough statistics") for p in parts]
+        parts = scorecard.undecided(parts)
     return parts
 
 

@@ -253,14 +253,17 @@ def together(verdicts: Iterable[Verdict]) -> Verdict:
     return "reproduced"
 
 
+def undecided(parts: Sequence[Part]) -> list[Part]:
+    """The same numbers, of which none decides."""
+    return [part._replace(verdict="not enough statistics") for part in parts]
+
+
 def of_replicas(parts: Sequence[Part], replicas: int) -> list[Part]:
     """Parts whose intervals may rest on cycles: few replicas decide nothing, however long.
 
     ``replicas`` of 0 says that all of it rests on replicas.
     """
-    if not 0 < replicas < LEAST_INDEPENDENT:
-        return list(parts)
-    return [part._replace(verdict="not enough statistics") for part in parts]
+    return undecided(parts) if 0 < replicas < LEAST_INDEPENDENT else list(parts)
 
 
 def of_nothing(parts: Sequence[Part], profile: Profile) -> list[Part]:
