@@ -54,6 +54,16 @@ def test_shipped_profiles_survive_a_round_trip(name: str) -> None:
     assert spec.key(again) == spec.key(original)
 
 
+def test_a_profile_called_like_one_that_ships_is_refused(tmp_path: Path) -> None:
+    """Their results would lie in one folder."""
+    file = tmp_path / "demo.yaml"
+    file.write_bytes(TINY)
+    with pytest.raises(SpecError, match="would be called 'demo', as one that ships"):
+        load_profile(str(file))
+    file.write_bytes(b"name: mine\n" + TINY)
+    assert load_profile(str(file)).name == "mine"
+
+
 @given(content=injuries(TINY))
 @settings(max_examples=40, deadline=None)
 @example(content=b"[" * 10_000)

@@ -393,12 +393,16 @@ class Profile(_Strict):
     ``control`` names the protocols that also run on the same membrane without a pore,
     ``charge_sets`` the charge sets of Fig. 4, which run :attr:`sweep`, and ``alternatives``
     other systems to compare with; :meth:`siblings` gives a profile for each of these systems.
+    Where ``evidence`` is false, the system is too small, or its runs too short, to show any
+    physics: no claim is judged by it.
+
     ``own_system`` is the profile's system where ``system`` has been changed from it, by a sibling
     or an override.
     """
 
     name: FileName
     description: str = ""
+    evidence: bool = True
     source: Literal["live", "campaign"] = "live"
     system: SystemSpec
     run: RunSpec
@@ -651,7 +655,13 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
         if not isinstance(target, dict):
             raise SpecError(f"override {dotted!r} does not name a parameter of a profile")
         target[last] = value
-    data.setdefault("name", Path(name).stem)
+    stem = Path(name).stem
+    if "name" not in data and stem in _profile_files() and name != stem:
+        raise SpecError(
+            f"profile {name!r} would be called {stem!r}, as one that ships is, and their results "
+            "would lie in one folder; rename the file, or name: it otherwise"
+        )
+    data.setdefault("name", stem)
     if data.get("system") != own:
         data.setdefault("own_system", own)
     profile = validated(Profile, data, f"profile {name!r}")

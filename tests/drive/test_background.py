@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,14 +56,24 @@ def test_a_number_that_another_process_has_got_is_no_run(
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
     job = background.job(background.design(TINY, Constant(field_V_per_nm=1, duration_ps=1)))
     job.folder.mkdir(parents=True)
-    born = psutil.Process().create_time()
+    born = background._birth(psutil.Process())
+    with subprocess.Popen(["sleep", "60"]) as another:
+        others = background._birth(psutil.Process(another.pid))
+        another.kill()
+    assert others != born
     for state, at_work in (
         ({"pid": os.getpid(), "born": born}, True),
-        ({"pid": os.getpid(), "born": born - 60}, False),
+        ({"pid": os.getpid(), "born": others}, False),
+        ({"pid": os.getpid(), "born": psutil.Process().create_time()}, False),
         ({"pid": "x"}, False),
     ):
         (job.folder / "state.json").write_text(json.dumps(state))
         assert (job.process() is not None) == at_work
+    # the machine's clock is put right, as after a virtual machine's pause
+    (job.folder / "state.json").write_text(json.dumps({"pid": os.getpid(), "born": born}))
+    late = psutil.Process().create_time() + 3
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: late)
+    assert job.process() is not None
     (job.folder / "state.json").write_text("{")
     assert job.state == {}
 

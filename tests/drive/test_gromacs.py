@@ -313,6 +313,14 @@ but you cannot ensure success." (Tom DeMarcho)
     (tmp_path / "md.out").write_text(f"starting mdrun\n{steps}{parting}", encoding="utf-8")
     assert gromacs.current_step(tmp_path) == 4950
 
+    class Renamed(type(tmp_path)):
+        """A folder that is renamed while one looks into it."""
+
+        def glob(self, *_: Any, **__: Any) -> Any:
+            raise FileNotFoundError
+
+    assert gromacs.current_step(Renamed(tmp_path / "no more")) is None
+
 
 def test_a_failure_shows_the_lines_that_matter_and_the_command(tmp_path: Path) -> None:
     printed = """

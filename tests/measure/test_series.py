@@ -290,3 +290,30 @@ def test_membrane_without_a_pore_has_a_series_too(
     found = series.read(series.write(dataset, tmp_path / "series.nc"))
     assert not series.concatenate([found])["dipole_x"].any()
     assert not recwarn.list
+
+
+def test_windows_with_finer_frames_join_at_those_that_all_have(tmp_path, monkeypatch) -> None:
+    """A window made when finer frames were asked for serves on; another place comes later."""
+    records = []
+    for number, spacing in enumerate((0.1, 0.2)):
+        time = np.arange(0, 1 + spacing / 2, spacing)
+        force = xr.Dataset(
+            {"total": ("time", 10.0 * number + time)},
+            coords={"time": ("time", time, {"units": "ps"})},
+        )
+        file = tmp_path / f"{number}.nc"
+        force.to_netcdf(file, engine="netcdf4")
+        place = {"ion": "K", "field_V_per_nm": 0.0, "x_nm": 0.1 * number, "replica": 0}
+        records.append(SimpleNamespace(series=file, applied_V_per_nm=0.0, **place))
+    tiny = load_profile("tiny")
+    monkeypatch.setattr(series.windows, "asked_for", lambda _: None)
+    monkeypatch.setattr(series.windows, "open_windows", lambda _: records)
+    joined = series.open_windows(tiny)
+    np.testing.assert_allclose(joined["time"], np.arange(0, 1.1, 0.2), atol=1e-9)
+    np.testing.assert_allclose(joined["total"], np.add.outer([0.0, 10.0], joined["time"].values))
+    assert joined["time"].attrs == {"units": "ps"}
+    xr.Dataset({"total": ("time", [1.0, 2.0])}, coords={"time": [0.0, 0.5]}).to_netcdf(
+        tmp_path / "1.nc"
+    )
+    with pytest.raises(MeasureError, match=r"11 frames.*K at 0 nm.*2 frames.*0\.1 nm"):
+        series.open_windows(tiny)

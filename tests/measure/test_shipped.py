@@ -154,6 +154,21 @@ def test_bad_requests_are_refused(item: tuple[Profile, Path], tmp_path: Path) ->
     )
     with pytest.raises(MeasureError, match="not the waveforms"):
         series.open_shipped(other, "step_up")
+    for part, change in (
+        ("run", {"temperature_K": 310.0}),
+        ("run", {"pore_radius_nm": 0.4}),
+        ("system", {"length_x_nm": 4.0}),
+    ):
+        edited = getattr(profile, part).model_copy(update=change)
+        ((name, value),) = change.items()
+        with pytest.raises(MeasureError, match=f"was made with {name} = .*'tiny' has {value}"):
+            series.open_shipped(profile.model_copy(update={part: edited}), "step_up")
+    other = {"reference_length_x_nm": 6.4, "source": "campaign"}
+    longer = profile.model_copy(update=other)
+    with pytest.raises(MeasureError, match=r"made with reference_length_x_nm = 8\.0"):
+        series.open_shipped(longer, "step_up")
+    with pytest.raises(MeasureError, match=r"made with reference_length_x_nm = 8\.0"):
+        series.open_windows(longer)
     whole = path.read_bytes()
     try:
         path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))

@@ -191,6 +191,73 @@ def test_a_failing_notebook_keeps_its_part_and_says_its_error(tmp_path, monkeypa
     assert "before demo" in kept
 
 
+def leave_everything(name, words):
+    """What a run of a notebook leaves for the report."""
+    one = page.Page(name, DEMO)
+    one.figure(simple_figure(), f"fig_{name}", caption="", alt="a picture")
+    one.scorecard([])
+    one.finding(words)
+    one.stamp()
+    (one.directory / f"{name}.ipynb").write_text(nbformat.writes(v4.new_notebook()))
+
+
+def left(results, name):
+    files = [p.relative_to(results / "demo") for p in (results / "demo").rglob(f"*{name}*")]
+    return sorted(map(str, files))
+
+
+def test_what_an_earlier_run_found_is_not_told_of_one_that_failed(tmp_path, monkeypatch, results):
+    import papermill
+
+    for name in report.NOTEBOOKS:
+        leave_everything(name, "FOUND BEFORE")
+    assert len(left(results, "05_plasticity")) == 9
+
+    def fails(source, target, **_):
+        if "03" in source:
+            raise papermill.PapermillExecutionError(1, 1, "", "ValueError", "no", [])
+        leave_everything(Path(source).stem, "found now")
+
+    monkeypatch.setattr(papermill, "execute_notebook", fails)
+    asked = ["--profile", "demo", "--report", str(tmp_path)]
+    assert report.main([*asked, "--only", "03_iv_ndr"]) == 1
+    text = (tmp_path / "demo" / "index.html").read_text()
+    assert (text.count("FOUND BEFORE"), text.count("found now")) == (4, 0)
+    assert left(results, "03_iv_ndr") == ["03_iv_ndr.ipynb"]
+    assert report.main(asked) == 1
+    text = (tmp_path / "demo" / "index.html").read_text()
+    assert (text.count("FOUND BEFORE"), text.count("found now")) == (0, 2)
+    assert left(results, "05_plasticity") == []
+    assert len(left(results, "02_simulate")) == 9
+
+
+def test_the_printed_report_is_named_only_if_it_is_there(tmp_path, monkeypatch, results):
+    browser = tmp_path / "chromium"
+    monkeypatch.setenv("CHROMIUM", str(browser))
+    for printing, named in (("", False), ("touch $path", True)):
+        find = 'for a in "$@"; do case $a in --print-to-pdf=*) path=${a#*=};; esac; done\n'
+        browser.write_text(f"#!/bin/sh\n{find}/usr/bin/{printing}\n" if printing else "#!/bin/sh\n")
+        browser.chmod(0o755)
+        index = report.write_report(DEMO, {}, tmp_path / "report")
+        for one in (index, index.with_name("all.html")):
+            assert (f'href="{report.PDF}"' in one.read_text()) == named
+
+
+def test_a_report_begun_in_a_session_has_no_widgets(tmp_path, monkeypatch):
+    """A command in a notebook's cell inherits the session of its kernel."""
+    monkeypatch.setenv("JPY_SESSION_NAME", "/home/reader/notes.ipynb")
+    (tmp_path / "notebooks").mkdir()
+    cells = [
+        v4.new_code_cell("profile = None", metadata={"tags": ["parameters"]}),
+        v4.new_code_cell("from janus_pore.show import view; print('live', view.live())"),
+    ]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    source = tmp_path / "notebooks" / "01_build.ipynb"
+    nbformat.write(v4.new_notebook(cells=cells, metadata=metadata), source)
+    monkeypatch.setattr(report.paths, "project_root", lambda: tmp_path)
+    assert "live False" in report.run_notebook("01_build", "demo").read_text()
+
+
 def test_an_unknown_profile_is_one_line(capsys):
     assert report.main(["--profile", "nosuch"]) == 1
     assert "nosuch" in capsys.readouterr().err

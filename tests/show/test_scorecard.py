@@ -70,10 +70,12 @@ def test_a_test_of_its_own_still_needs_samples():
 
 
 def test_tiny_never_reproduces_nor_refutes():
-    for region in ((0.0, math.inf), (5.0, 6.0)):
-        assert judge("x", estimate(n=1000), region, TINY).verdict == "not enough statistics"
-    for holds in (True, False):
-        assert decided("x", estimate(n=1000), holds, TINY).verdict == "not enough statistics"
+    point = TINY.model_copy(update={"name": "amplitude_V_per_nm=0.6"})
+    for one in (TINY, point):
+        for region in ((0.0, math.inf), (5.0, 6.0)):
+            assert judge("x", estimate(n=1000), region, one).verdict == "not enough statistics"
+        for holds in (True, False):
+            assert decided("x", estimate(n=1000), holds, one).verdict == "not enough statistics"
 
 
 def test_all_parts_must_hold():

@@ -79,6 +79,25 @@ def test_coming_back_shows_the_design_that_is_at_work(apart, monkeypatch):
     assert any("pulse_train 0" in name and "mos2" in name for name, _ in made.earlier.options)
 
 
+def test_a_design_that_no_slider_describes_is_left_out(apart, monkeypatch):
+    """A field sampled in a script lies among the designs as well."""
+    drawn = spec.Sampled(times_ps=(0.0, 1.0, 2.0), fields_V_per_nm=(0.0, 1.0, 0.0), step_ps=0.5)
+    pulse = spec.PulseTrain(pulse_V_per_nm=1.0)
+    jobs = [background.job(background.design(TINY, one)) for one in (drawn, pulse)]
+    monkeypatch.setattr(background, "jobs", lambda: jobs)
+    made = widgets.Designer(TINY)
+    assert [design for _, design in made.earlier.options] == [None, jobs[1].profile]
+
+
+def test_a_step_that_does_not_fit_is_said_and_cannot_be_run(apart):
+    """Where the profile's own waveforms fit, but what the sliders say does not."""
+    run = TINY.run.model_copy(update={"dt_fs": 1.5, "equilibration_ps": 3.0, "settle_ps": 0.75})
+    made = widgets.Designer(TINY.model_copy(update={"run": run}), "constant")
+    made.sliders["constant"]["duration_ps"].value = 7.0
+    assert 'role="alert"' in made.picture.value
+    assert made.run.disabled
+
+
 def test_the_model_is_drawn_and_named_where_there_is_one():
     made = background.design(TINY, spec.Constant(field_V_per_nm=0.5, duration_ps=10))
     known = model.Known(

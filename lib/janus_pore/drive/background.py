@@ -40,8 +40,6 @@ from . import ensemble
 PROTOCOL = "design"
 """Name of a design's protocol."""
 
-_BIRTH_TOLERANCE_S = 0.05
-
 
 def design(
     base: Profile,
@@ -103,8 +101,7 @@ class Job:
         state = self.state
         with contextlib.suppress(psutil.Error, KeyError, TypeError):
             found = psutil.Process(state["pid"])
-            same = abs(found.create_time() - state["born"]) < _BIRTH_TOLERANCE_S
-            if same and found.status() != psutil.STATUS_ZOMBIE:
+            if state["born"] == _birth(found) and found.status() != psutil.STATUS_ZOMBIE:
                 return found
         return None
 
@@ -133,7 +130,7 @@ class Job:
                     command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
                     start_new_session=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 )  # fmt: skip
-            born = psutil.Process(started.pid).create_time()
+            born = _birth(psutil.Process(started.pid))
         except (OSError, psutil.Error) as error:
             raise RunError(f"the run {self.folder} cannot be started: {error}") from error
         state: dict[str, Any] = {
@@ -165,6 +162,18 @@ class Job:
             text = self.log.read_text("utf-8", errors="replace").replace("\r", "\n")
             return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
         return ""
+
+
+def _birth(process: psutil.Process) -> str:
+    """When a process began, in words that a step of the machine's clock does not change."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
+        stat = Path(f"/proc/{process.pid}/stat").read_text("utf-8", errors="replace")
+    except OSError:  # not Linux, where a beginning is kept as a time
+        return str(process.create_time())
+    # the name, in brackets, may hold blanks; proc(5) counts it as the second field
+    ticks = stat.rpartition(")")[2].split()[22 - 3]
+    return f"{ticks} ticks after boot {boot}"
 
 
 def job(profile: Profile) -> Job:

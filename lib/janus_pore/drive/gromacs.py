@@ -526,12 +526,13 @@ LAST_WORDS_BYTES = 4000
 
 def current_step(cwd: Path) -> int | None:
     """The last step that a running mdrun has printed (it needs ``-v``)."""
-    for printed in (cwd / "md.out", *cwd.glob("mdrun_*/stderr.txt")):
-        with contextlib.suppress(OSError), printed.open("rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - LAST_WORDS_BYTES))
-            if found := re.findall(rb"step (\d+)[, ]", stream.read()):
-                return int(found[-1])
+    with contextlib.suppress(OSError):  # the folder is renamed when the segment is finished
+        for printed in (cwd / "md.out", *cwd.glob("mdrun_*/stderr.txt")):
+            with contextlib.suppress(OSError), printed.open("rb") as stream:
+                stream.seek(0, os.SEEK_END)
+                stream.seek(max(0, stream.tell() - LAST_WORDS_BYTES))
+                if found := re.findall(rb"step (\d+)[, ]", stream.read()):
+                    return int(found[-1])
     return None
 
 

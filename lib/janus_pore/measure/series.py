@@ -331,8 +331,10 @@ def open_windows(profile: Profile) -> xr.Dataset:
     if apart := [one["parts"] for one in each if "parts" in one]:
         unknown = xr.full_like(apart[0], np.nan)
         each = [one if "parts" in one else one.assign(parts=unknown) for one in each]
+    places = [f"{r.ion} at {r.x_nm:g} nm, replica {r.replica}" for r in records]
     joined = xr.concat(
-        each, dim="window", data_vars="all", coords="minimal", compat="override", join="override",
+        _in_common_frames(each, places),
+        dim="window", data_vars="all", coords="minimal", compat="override", join="exact",
         combine_attrs="drop_conflicts",
     )  # fmt: skip
     return joined.assign_coords(
@@ -360,8 +362,8 @@ def open_shipped(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
     MissingInputError
         If this protocol does not ship for this system.
     MeasureError
-        If the file does not match its checksum, or holds other waveforms than the profile
-        names now.
+        If the file does not match its checksum, or was made with another system, integration
+        or waveforms than the profile names now.
     """
     path = shipped_folder(profile) / f"{protocol}.nc"
     if not path.is_file():
@@ -375,10 +377,11 @@ def open_shipped(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
     record = shipped_manifest(manifest)
     if sha256(path) != record["sha256"]:
         raise MeasureError(f"{path} does not match its checksum; restore it with git checkout")
+    made_with = validated(Profile, record.get("profile") or {}, str(manifest))
+    _of_one_physics(made_with, profile, path)
     out = read_protocol(path)
     if protocol == WINDOWS:
         return out
-    made_with = validated(Profile, record.get("profile") or {}, str(manifest))
     theirs, wanted = (one.protocol(protocol).waveforms() for one in (made_with, profile))
     if theirs != wanted or set(out) != set(wanted):
         raise MeasureError(
@@ -386,6 +389,26 @@ def open_shipped(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
             f"{protocol!r} in profile {profile.name!r}; use the profile it was made with"
         )
     return out
+
+
+def _of_one_physics(made_with: Profile, profile: Profile, path: Path) -> None:
+    """Refuse results of another box, system or integration than the profile's."""
+    theirs, ours = (
+        {
+            "reference_length_x_nm": one.reference_length_x_nm,
+            **one.system.model_dump(exclude={"seed"}),
+            # how long a segment is, and what a current is averaged over, is no part of them
+            **one.run.model_dump(exclude={"chunk_ps", "current_window_ps"}),
+        }
+        for one in (made_with, profile)
+    )
+    for name, value in theirs.items():
+        if ours[name] != value:
+            raise MeasureError(
+                f"{path} was made with {name} = {value}, and profile {profile.name!r} has "
+                f"{ours[name]}; use the profile it was made with, or run yours without "
+                "source = 'campaign'"
+            )
 
 
 def shipped_manifest(path: Path) -> dict[str, Any]:
@@ -454,33 +477,40 @@ def stack_replicas(replicas: Mapping[int, xr.Dataset]) -> xr.Dataset:
     if not replicas:
         raise MeasureError("no replicas to put side by side; give at least one series")
     numbers = sorted(replicas)
-    first = replicas[numbers[0]]
-    # Frames may be spaced otherwise where a segment is shared with another protocol.
-    stamps = {n: np.rint(replicas[n]["time"].values / _TIME_UNIT_PS) for n in numbers}
-    shared = functools.reduce(np.intersect1d, stamps.values())
-    if len(shared) < 2 or any((stamps[n][[0, -1]] != shared[[0, -1]]).any() for n in numbers):
-        kinds: dict[str, int] = {}
-        for n in numbers:
-            time = replicas[n]["time"].values
-            kinds.setdefault(f"{len(time)} frames from {time[0]:g} to {time[-1]:g} ps", n)
-        found = ", ".join(f"{kind} (replica {n})" for kind, n in kinds.items())
-        raise MeasureError(
-            f"replicas do not cover the same time with common frames: {found}; finish the runs, "
-            "or run them with the same frame_ps"
-        )
     slots = max(r.sizes["slot"] for r in replicas.values())
-    common = [
-        _padded(replicas[n], slots)
-        .isel(time=np.flatnonzero(np.isin(stamps[n], shared)))
-        .assign_coords(time=shared * _TIME_UNIT_PS)
-        for n in numbers
-    ]
     out = xr.concat(
-        common, dim="replica", data_vars="all", coords="minimal", compat="override",
+        _in_common_frames([_padded(replicas[n], slots) for n in numbers],
+                          [f"replica {n}" for n in numbers]),
+        dim="replica", data_vars="all", coords="minimal", compat="override",
         join="exact", combine_attrs="drop_conflicts",
     )  # fmt: skip
-    out["time"].attrs = dict(first["time"].attrs)
     return out.assign_coords(replica=("replica", numbers))
+
+
+def _in_common_frames(each: Sequence[xr.Dataset], names: Sequence[str]) -> list[xr.Dataset]:
+    """Series at the times that all of them hold; an error if they do not cover the same time.
+
+    Frames may be spaced otherwise where a segment is shared with another protocol, or was run
+    when more of them were asked for.
+    """
+    stamps = [np.rint(one["time"].values / _TIME_UNIT_PS) for one in each]
+    shared = functools.reduce(np.intersect1d, stamps)
+    if len(shared) < 2 or any((stamp[[0, -1]] != shared[[0, -1]]).any() for stamp in stamps):
+        kinds: dict[str, str] = {}
+        for name, one in zip(names, each, strict=True):
+            time = one["time"].values
+            kinds.setdefault(f"{len(time)} frames from {time[0]:g} to {time[-1]:g} ps", name)
+        found = ", ".join(f"{kind} ({name})" for kind, name in kinds.items())
+        raise MeasureError(
+            f"the series do not cover the same time with common frames: {found}; finish the "
+            "runs, or run them with the same frame_ps"
+        )
+    return [
+        one.isel(time=np.flatnonzero(np.isin(stamp, shared))).assign_coords(
+            time=("time", shared * _TIME_UNIT_PS, one["time"].attrs)
+        )
+        for one, stamp in zip(each, stamps, strict=True)
+    ]
 
 
 def _encoding(name: str, variable: xr.DataArray) -> dict[str, Any]:

@@ -513,7 +513,7 @@ def finding(pore: Driven, control: Driven) -> str:
         )
     else:
         text += f"The membrane without a pore: {control.why}. "
-    if pore.profile.name in scorecard.NO_EVIDENCE:
+    if not pore.profile.evidence:
         return text + f"Profile {pore.profile.name} is too small for any of it to mean something."
     if charging.enough and charging.low > 0.5:
         return text + "The loop of the whole-box current is mostly charging, not transport."

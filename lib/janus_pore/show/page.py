@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import base64
 import csv
+import glob
 import html
 import io
+import json
 import os
 import platform
 import shutil
@@ -215,6 +217,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, caption: 
         f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>",
         text.getvalue(),
     )
+
+
+def forget(directory: Path, notebook: str) -> None:
+    """Remove the figures, verdicts, finding and stamp that a notebook left in a folder of
+    results, so that what is told beside the next run is not told of it.
+    """
+    for kind in ("stamp", "scorecard", "finding"):
+        (directory / f"{kind}_{notebook}.json").unlink(missing_ok=True)
+    for record in (directory / "figures").glob("*.json"):
+        if json.loads(record.read_text("utf-8")).get("notebook") == notebook:
+            for file in record.parent.glob(f"{glob.escape(record.stem)}.*"):
+                file.unlink()
 
 
 def commit() -> str:

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ from .. import paths
 from ..errors import JanusPoreError, MissingInputError
 from ..spec import Profile, SystemSpec, load_profile, profile_names
 from . import scorecard
-from .page import PICTURES, commit
+from .page import PICTURES, commit, forget
+from .view import SESSION
 
 NOTEBOOKS = ("01_build", "02_simulate", "03_iv_ndr", "04_water_order", "05_plasticity")
 TITLES = {
@@ -88,6 +89,12 @@ class _LocalKernel(AsyncKernelManager):
                 prefix="kernel-", ignore_cleanup_errors=True
             )
             self.transport, self.ip = "ipc", f"{self._sockets.name}/socket"
+
+    async def start_kernel(self, **keywords: Any) -> None:  # type: ignore[override]
+        """Without a person's session, which a command begun in a notebook's cell inherits."""
+        environment = dict(keywords.pop("env", None) or os.environ)
+        environment.pop(SESSION, None)
+        await super().start_kernel(env=environment, **keywords)
 
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
         """Have the kernel keep to itself that its sockets are closed when it is stopped."""
@@ -154,6 +161,7 @@ def run_notebook(
         raise MissingInputError(f"there is no notebook {source}; the clone is not complete")
     target = target or chosen.results_dir / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
+    forget(chosen.results_dir, name)
     try:
         papermill.execute_notebook(
             str(source),
@@ -315,7 +323,9 @@ def _still(
     return notebook, resources
 
 
-def front_page(profile: Profile, failures: Mapping[str, str], ran: Sequence[str]) -> Any:
+def front_page(
+    profile: Profile, failures: Mapping[str, str], ran: Sequence[str], *, printed: bool = False
+) -> Any:
     """The report's first page: what was run in brief, verdicts, main figures, all stamps.
 
     Parameters
@@ -326,6 +336,8 @@ def front_page(profile: Profile, failures: Mapping[str, str], ran: Sequence[str]
         Notebook to its error.
     ran
         Notebooks whose pages are there.
+    printed
+        Whether :data:`PDF` lies beside the page.
     """
     results = profile.results_dir
     parts = [
@@ -341,7 +353,7 @@ def front_page(profile: Profile, failures: Mapping[str, str], ran: Sequence[str]
             else ""
         ),
     ]
-    if paths.find_browser() is not None:
+    if printed:
         parts[0] += f" Everything in one file: [{PDF}]({PDF})."
     stamps = [results / f"stamp_{name}.json" for name in ran]
     known = [json.loads(p.read_text("utf-8")) for p in stamps if p.is_file()]
@@ -472,13 +484,16 @@ def write_report(profile: Profile, failures: Mapping[str, str], destination: Pat
         as_data = scorecard.write_whole(profile, _findings(profile), commit())
         shutil.copy2(as_data, folder / as_data.name)
     title = " ".join(filter(None, ("Janus pore:", profile.name, profile.variant)))
-    front = front_page(profile, failures, ran)
-    index = convert(front, folder / "index.html", "Overview", title)
-    whole = _all_on_one_page(index, [folder / f"{name}.html" for name in ran])
-    if browser is None:
-        print("no report.pdf: there is no Chromium to print it ($CHROMIUM names one)")
-    else:
-        print_pdf(browser, whole, pdf)
+    for printed in (False, True):
+        front = front_page(profile, failures, ran, printed=printed)
+        index = convert(front, folder / "index.html", "Overview", title)
+        whole = _all_on_one_page(index, [folder / f"{name}.html" for name in ran])
+        if browser is None:
+            print(f"no {PDF}: there is no Chromium to print it ($CHROMIUM names one)")
+        elif not printed:
+            print_pdf(browser, whole, pdf)
+        if not pdf.is_file():
+            break
     return index
 
 
@@ -522,6 +537,13 @@ def print_pdf(browser: Path, page: Path, target: Path) -> None:
         print(f"no {target.name}: {browser} could not print it:\n{trouble[-500:]}")
 
 
+def _leave_out(profile: Profile, names: Iterable[str]) -> None:
+    """Remove what other runs left of notebooks that a whole report does not run."""
+    for name in names:
+        forget(profile.results_dir, name)
+        (profile.results_dir / f"{name}.ipynb").unlink(missing_ok=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -559,7 +581,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             nothing_to_do.add("02_simulate")
         if profile.system.pore == "none":
             nothing_to_do.add("04_water_order")  # no pore, no water in it
-        for name in options.only or [n for n in NOTEBOOKS if n not in nothing_to_do]:
+        names = options.only or [n for n in NOTEBOOKS if n not in nothing_to_do]
+        if not options.only:
+            _leave_out(profile, nothing_to_do)  # live runs and what ships share a folder
+        for name in names:
             print(f"{name} …", flush=True)
             start = time.monotonic()
             try:
@@ -570,6 +595,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if profile.source == "campaign" and error.lacks_input:
                     continue  # notebooks of what ships do not build on one another
                 status = 1
+                if not options.only:
+                    _leave_out(profile, names[names.index(name) + 1 :])
                 break
             print(f"{name} done in {time.monotonic() - start:.0f} s", flush=True)
         index = write_report(profile, failures, options.report or paths.report_dir())

@@ -64,9 +64,6 @@ LEAST_INDEPENDENT = 5
 """Fewest independent samples for a verdict. Intervals are stated from three on
 (:data:`janus_pore.measure.statistics.FEWEST_UNITS`); a public verdict asks for more."""
 
-NO_EVIDENCE = frozenset({"tiny"})
-"""Profiles whose systems are too small, and runs too short, to show any physics."""
-
 FARADAY_KJ_PER_MOL_PER_V = 96.48533212
 """One elementary charge through one volt, in kJ/mol."""
 
@@ -212,7 +209,7 @@ def judge(
         Lower and upper edge; ``math.inf`` where it is open. Zero belongs to no region that says
         that a number is positive, or negative.
     profile
-        The run's profile; :data:`NO_EVIDENCE` never gets beyond "not enough statistics".
+        The run's profile; one without ``evidence`` never gets beyond "not enough statistics".
     unit
         Of the number.
     """
@@ -236,7 +233,7 @@ def decided(
 ) -> Part:
     """A part whose own test has said yes, no or (None) undecided, if the samples suffice."""
     verdict: Verdict = "not enough statistics"
-    enough = estimate.n_independent >= LEAST_INDEPENDENT and profile.name not in NO_EVIDENCE
+    enough = estimate.n_independent >= LEAST_INDEPENDENT and profile.evidence
     if holds is not None and enough:
         verdict = "reproduced" if holds else "not reproduced"
     return Part(name, estimate, verdict, unit)

@@ -32,6 +32,9 @@ from .figures import ATOM_COLOUR, ATOM_RADIUS_NM, Atoms, FloatArray, dipole_colo
 MOST_FRAMES = 30
 """Frames of a view: more make its page heavy and show no more."""
 
+SESSION = "JPY_SESSION_NAME"
+"""Set in the environment of a kernel that belongs to a session."""
+
 NGL = "nglview.js"
 """What the pages call the front end of nglview, which lies beside them."""
 
@@ -198,7 +201,7 @@ def live() -> bool:
 
     papermill and nbconvert start kernels without a session; there a widget would be dead.
     """
-    return bool(os.environ.get("JPY_SESSION_NAME"))
+    return bool(os.environ.get(SESSION))
 
 
 class _Shown(NamedTuple):

@@ -524,12 +524,14 @@ class Designer:
     def refresh(self) -> None:
         """Look at the disk and draw what has changed."""
         try:
-            design = self.design()
-            job = background.job(design)
+            self._refresh()
         except JanusPoreError as error:
             self.picture.value = f'<p role="alert">{html.escape(str(error))}</p>'
-            self.run.disabled = True
-            return
+            self.run.disabled, self._drawn = True, None
+
+    def _refresh(self) -> None:
+        design = self.design()
+        job = background.job(design)
         at_work = job.process() is not None
         self.run.disabled, self.stop.disabled = at_work, not at_work
         records: list[ensemble.RunRecord] = []
@@ -614,7 +616,8 @@ class Designer:
         return [
             job
             for job in background.jobs()
-            if key(job.profile.system.model_copy(update={"charge_set": ""}), job.profile.run)
+            if job.profile.protocol(PROTOCOL).waveform.kind in KINDS  # sliders can describe it
+            and key(job.profile.system.model_copy(update={"charge_set": ""}), job.profile.run)
             == here
         ]
 
