@@ -51,6 +51,16 @@ def both(E, slope):
     return 3.0 * E + 4.0 * np.gradient(E) / step
 
 
+def passing(found, passages):
+    """Loops carried by so many ions: the charges here flow evenly, without any."""
+    return {
+        estimator: {
+            name: one._replace(passages=one.passages and passages) for name, one in species.items()
+        }
+        for estimator, species in found.items()
+    }
+
+
 def looped(current_nA, profile=PROFILE, *, split=None, seed=0, noise=True) -> Driven:
     """A driven system; ``split`` gives the pore slab and the crossings a current of their own."""
     data = driven(current_nA, falling, seed=seed, scale=profile.field_scale)
@@ -61,7 +71,7 @@ def looped(current_nA, profile=PROFILE, *, split=None, seed=0, noise=True) -> Dr
         data["charge"] = xr.concat(
             [data["charge"].isel(estimator=[0]), own.isel(estimator=[1, 2])], "estimator"
         ).transpose("replica", "estimator", "species", "time")
-    found = loops.sweeps(data, SINE, profile, window_ps=5.0)
+    found = passing(loops.sweeps(data, SINE, profile, window_ps=5.0), {1: 1000, -1: 1000})
     return Driven(profile, found, "sine, replicas 0 to 7", REPLICAS, {"K": 0, "Cl": 0})
 
 
@@ -457,6 +467,33 @@ def test_cycles_are_units():
     few = loops.sweeps(one.isel(replica=slice(2)), two, DEMO, window_ps=5.0)
     assert few["box"]["total"].current_nA.shape == (4, windows)
     assert [found[e]["K"].single_ions for e in ("box", "pore", "crossings")] == [False, True, True]
+
+
+def test_few_ions_decide_nothing_however_many_replicas():
+    found = ndr()
+    assert {one.passages for one in found.loops["box"].values()} == {None}
+    few = passing(found.loops, {1: loops.LEAST_PASSAGES - 1, -1: 1000})
+    rows = loops.claims(found._replace(loops=few), absent())
+    for number in (1, 4, 5):
+        assert verdicts(rows, number) == {
+            "box": "reproduced",
+            "pore": "not enough statistics",
+            "crossings": "not enough statistics",
+        }
+    assert verdicts(rows, 2) == verdicts(loops.claims(found, absent()), 2)  # the other polarity
+
+
+def test_a_wavering_ion_is_no_passage():
+    data = driven(ohmic, falling).copy(deep=True)
+    charge = xr.zeros_like(data["charge"])
+    up_and_down = np.zeros(data.sizes["time"])
+    up_and_down[10:20:2] = 1.0  # five times through the plane and back, then once
+    up_and_down[20:] = 1.0
+    charge.loc[{"estimator": "crossings", "species": "K", "replica": 0}] = up_and_down
+    data["charge"] = charge
+    found = loops.sweeps(data, SINE, DEMO, window_ps=5.0)["crossings"]
+    assert found["K"].passages == found["total"].passages == {1: 1, -1: 0}
+    assert found["Cl"].passages == {1: 0, -1: 0}
 
 
 def test_few_replicas_decide_nothing_however_long():

@@ -160,8 +160,21 @@ def test_rows_are_kept_and_collected_with_the_rest_not_evaluated(results):
     assert sorted({r.id for r in everything}) == list(range(1, 22))
     assert len(everything) == 22
     counts = scorecard.count(everything)
-    assert counts["reproduced"] == counts["not reproduced"] == 1
-    assert counts["not evaluated in this run"] == 20
+    assert (counts[scorecard.MIXED], counts["not evaluated in this run"]) == (1, 20)
+    assert sum(counts.values()) == 21
+
+
+def test_a_claim_is_counted_once():
+    holds, fails = judge("x", estimate(), (0, 2), DEMO), judge("x", estimate(), (2, 3), DEMO)
+    rows = [
+        row(1, [holds], control=[holds]), row(1, [holds], control=[holds]),
+        row(2, [holds], control=[holds]), row(2, [holds], control=[fails]),
+        row(3, [holds], control=[holds]), row(3, [fails]),
+        row(4, [fails], control=[fails]), row(5, [holds]),
+    ]  # fmt: skip
+    assert {name: n for name, n in scorecard.count(rows).items() if n} == {
+        "reproduced": 2, scorecard.SHARED: 1, scorecard.MIXED: 1, "not reproduced": 1
+    }  # fmt: skip
 
 
 def test_what_the_control_says_follows_from_the_same_test():

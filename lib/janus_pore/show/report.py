@@ -375,8 +375,8 @@ def front_page(
         counts = scorecard.count(rows)
         summary = "; ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
         parts.append(
-            f"**Of the paper's 21 claims:** {summary}. A claim about a current is judged under "
-            "each of three estimators, so it can stand under more than one verdict. A verdict "
+            f"**Of the paper's {sum(counts.values())} claims:** {summary}. A claim about a current "
+            "is judged by each of three estimators, one about water by two widths. A verdict "
             f"needs at least {scorecard.LEAST_INDEPENDENT} independent samples and an interval "
             "that lies wholly on one side; a short run mostly cannot give one, and says so. The "
             "same test is put to the membrane without a pore. As data: "

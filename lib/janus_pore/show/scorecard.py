@@ -60,6 +60,11 @@ Control = Literal[
 ]
 """What the control says to a claim; empty where the claim is not about a current."""
 
+SHOWN_TOO: Control = "the control shows it too"
+SHARED = "reproduced, but without a pore too"
+MIXED = "judged otherwise by one measure than by another"
+"""How :func:`count` calls claims whose rows give no one verdict of the pore's."""
+
 LEAST_INDEPENDENT = 5
 """Fewest independent samples for a verdict. Intervals are stated from three on
 (:data:`janus_pore.measure.statistics.FEWEST_UNITS`); a public verdict asks for more."""
@@ -280,7 +285,7 @@ def compared(pore: Verdict, control: Verdict) -> Control:
     """What the control says, from the verdicts of one test on the pore and on it."""
     words: dict[tuple[Verdict, Verdict], Control] = {
         ("reproduced", "not reproduced"): "only the pore",
-        ("reproduced", "reproduced"): "the control shows it too",
+        ("reproduced", "reproduced"): SHOWN_TOO,
         ("not reproduced", "reproduced"): "only the control",
         ("not reproduced", "not reproduced"): "neither shows it",
     }
@@ -468,11 +473,20 @@ def write_json(path: Path, content: Mapping[str, Any]) -> Path:
     return path
 
 
-def count(rows: Sequence[Row]) -> dict[Verdict, int]:
-    """Claims by verdict; a claim judged under several estimators counts under each verdict
-    once."""
-    pairs = {(r.id, r.verdict) for r in rows}
-    return {v: sum(verdict == v for _, verdict in pairs) for v in VERDICTS}
+def count(rows: Sequence[Row]) -> dict[str, int]:
+    """Claims by verdict, each once: one judged otherwise by one measure than by another stands
+    under :data:`MIXED`, one that the control shows too by every measure under :data:`SHARED`."""
+    out = dict.fromkeys((VERDICTS[0], SHARED, *VERDICTS[1:3], MIXED, *VERDICTS[3:]), 0)
+    for _, group in itertools.groupby(sorted(rows, key=lambda r: r.id), key=lambda r: r.id):
+        of_claim = list(group)
+        found = {r.verdict for r in of_claim}
+        if len(found) > 1:
+            out[MIXED] += 1
+        elif found == {"reproduced"} and all(r.control == SHOWN_TOO for r in of_claim):
+            out[SHARED] += 1
+        else:
+            out[found.pop()] += 1
+    return out
 
 
 def as_html(rows: Sequence[Row]) -> str:
