@@ -325,9 +325,12 @@ def test_the_finding_says_what_the_data_say():
     assert "mostly charging, not transport" in charging
     assert "no ion crossed" in charging
     assert re.search(r"without a pore shows (9\d|10\d) %", charging)
-    transport = loops.finding(looped(ohmic)._replace(crossings={"K": 3, "Cl": 5}), absent())
+    way = {"forward": {"K": 1, "Cl": 2}, "reverse": {"K": 2, "Cl": -1}}
+    moving = looped(ohmic)._replace(crossings={"K": 3, "Cl": 15}, along_field={"E > 0": way})
+    transport = loops.finding(moving, absent())
     assert "mostly transport through the pore" in transport
-    assert "3 K⁺ and 5 Cl⁻ crossed" in transport
+    assert "3 K⁺ and 1 Cl⁻ more crossed" in transport
+    assert "in 18 passages" in transport
     assert "not run in this profile" in transport
     even = loops.finding(
         looped(lambda E, s: ohmic(E, s) + capacitor_of(3.0)(E, s), split=ohmic), absent()
