@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import yaml
 
+from janus_pore import paths
 from janus_pore.drive import ensemble, gromacs, workers
 from janus_pore.drive.__main__ import main
 from janus_pore.errors import MissingInputError, RunError
@@ -244,6 +247,22 @@ def test_a_calibration_beside_other_work_is_not_kept(
         costs = ensemble.plan(tiny, ["ppd"])
         assert all(c.hours for c in costs if c.ns)
         assert len(list(tmp_path.glob("cache/janus-pore/calibration/*.json"))) == kept
+
+
+def test_a_protocol_that_does_not_fit_is_said_before_any_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    content = yaml.safe_load((paths.data_dir() / "profiles" / "tiny.yaml").read_text("utf-8"))
+    content["protocols"]["zz"] = {"waveform": {"kind": "constant", "field_V_per_nm": 1.0}}
+    monkeypatch.setattr("janus_pore.drive.__main__.build_system", lambda _: pytest.fail("built"))
+    file = tmp_path / "own.yaml"
+    for duration, use in ((0.53, "use 0.5 or 0.55"), (1e-9, r"use 0.05$")):
+        content["protocols"]["zz"]["waveform"]["duration_ps"] = duration
+        file.write_text(yaml.safe_dump(content), encoding="utf-8")
+        assert main(["run", str(file)]) == 1
+        said = capsys.readouterr().err.strip()
+        assert said.startswith("protocol 'zz': constant")
+        assert re.search(use, said)
 
 
 def test_one_walltime_limit_holds_for_all_protocols(

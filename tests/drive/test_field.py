@@ -205,7 +205,7 @@ def test_sampling_error_falls_with_the_step() -> None:
 
 def test_two_column_file(tmp_path) -> None:
     path = tmp_path / "wave.txt"
-    path.write_text("# t E\n0 0\n1.0, 0.5  # up\n\n3;0.5\n4\t-0.5\n")
+    path.write_text("\ufeff# t E\n0 0\n1.0, 0.5  # up\n\n3;0.5\n4\t-0.5\n")
     wave = field.read_sampled(path)
     assert wave.times_ps == (0, 1, 3, 4)
     assert wave.fields_V_per_nm == (0, 0.5, 0.5, -0.5)
@@ -223,6 +223,8 @@ def test_two_column_file(tmp_path) -> None:
         ("0 0\n0 1\n1 0\n", "increase"),
         ("0 0\n1 700\n", "700"),
         ("0 0\n1 nan\n", "finite"),
+        ("t_ps,E\n0 0\n1 1\n", "line 1.*begin a line of words with #"),
+        ("0 0\n2e-12 1\n", "lasts 2e-12 ps.* a second has 1e12"),
     ],
 )
 def test_bad_waveform_files_name_what_is_wrong(tmp_path, text: str, complaint: str) -> None:

@@ -89,6 +89,19 @@ def test_a_design_that_no_slider_describes_is_left_out(apart, monkeypatch):
     assert [design for _, design in made.earlier.options] == [None, jobs[1].profile]
 
 
+def test_charges_of_ones_own_stay_until_another_set_is_chosen(apart, monkeypatch):
+    own = spec.load_profile("tiny", {"system.charges_e": [0.8, -0.5, -0.3]})
+    made = widgets.Designer(own, "constant")
+    assert made.design().system == own.system
+    job = background.job(made.design())
+    monkeypatch.setattr(background, "jobs", lambda: [job])
+    made._list_earlier()
+    assert [design for _, design in made.earlier.options][1:] == [job.profile]
+    made.charge_set.value = "mos2"
+    other = made.design().system
+    assert (other.charge_set, other.charges_e) == ("mos2", None)
+
+
 def test_a_step_that_does_not_fit_is_said_and_cannot_be_run(apart):
     """Where the profile's own waveforms fit, but what the sliders say does not."""
     run = TINY.run.model_copy(update={"dt_fs": 1.5, "equilibration_ps": 3.0, "settle_ps": 0.75})

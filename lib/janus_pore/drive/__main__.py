@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..build.system import build_system
-from ..errors import JanusPoreError
+from ..errors import JanusPoreError, SpecError
 from ..spec import Profile, Protocol, load_profile, validated
 from . import ensemble, field, windows
 from .workers import time_left
@@ -39,7 +39,14 @@ def _plan(profile: Profile, options: argparse.Namespace) -> None:
 
 def _run(profile: Profile, options: argparse.Namespace) -> None:
     left_h = time_left(options.walltime_h)
-    for one in (profile, *(() if options.protocol else profile.siblings())):
+    systems = (profile, *(() if options.protocol else profile.siblings()))
+    for one in systems:  # what cannot be run is said before anything is
+        for name in options.protocol or one.protocols:
+            try:
+                ensemble.histories(one, one.protocol(name))
+            except SpecError as error:
+                raise SpecError(f"protocol {name!r}: {error}") from None
+    for one in systems:
         build_system(one.system)
         for name in options.protocol or one.protocols:
             ensemble.run_protocol(

@@ -154,13 +154,17 @@ def _unique(chosen: Iterable[Segment]) -> list[Segment]:
     return list({s.dir: s for s in chosen}.values())
 
 
-def _histories(
-    profile: Profile, protocol: Protocol
-) -> tuple[dict[str, Waveform], dict[str, tuple[segments.Piece, ...]]]:
-    waveforms = protocol.waveforms()
-    return waveforms, {
+def histories(profile: Profile, protocol: Protocol) -> dict[str, tuple[segments.Piece, ...]]:
+    """The field of each of a protocol's waveforms in whole steps, as it is applied.
+
+    Raises
+    ------
+    SpecError
+        If a stretch of it does not end with a step at which a segment can.
+    """
+    return {
         label: segments.pieces(profile.applied(waveform), profile.run)
-        for label, waveform in waveforms.items()
+        for label, waveform in protocol.waveforms().items()
     }
 
 
@@ -170,7 +174,7 @@ def protocol_tree(
 ) -> Tree:  # fmt: skip
     """The segments of a protocol, as :func:`tree`."""
     return tree(
-        built, profile.run, _histories(profile, protocol)[1],
+        built, profile.run, histories(profile, protocol),
         replicas=protocol.replicas, frame_ps=protocol.frame_ps, planned=planned, only=only,
     )  # fmt: skip
 

@@ -38,6 +38,7 @@ NO_ENVELOPE_PS = 1e9
 """Width of an envelope that is no envelope. Over the longest run accepted, 1e6 ps, it
 differs from 1 by 5e-7; its square still fits a single-precision float."""
 
+_SHORTEST_PS = 0.0125  # 25 steps of the shortest time step
 _EDGE_PS = 1e-6
 """Times this close to a segment's edge are taken to lie on it."""
 
@@ -198,7 +199,7 @@ def read_sampled(path: Path | str, step_ps: float | None = None) -> Sampled:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"waveform file {path} cannot be read: {error}") from error
     rows: list[tuple[float, float]] = []
@@ -211,7 +212,7 @@ def read_sampled(path: Path | str, step_ps: float | None = None) -> Sampled:
         except ValueError:
             raise SpecError(
                 f"waveform file {path}, line {number}: {line.strip()!r} is not two numbers, "
-                "time in ps and field in V/nm"
+                "time in ps and field in V/nm; begin a line of words with #"
             ) from None
         rows.append((time, field))
     if len(rows) < 2:
@@ -220,6 +221,11 @@ def read_sampled(path: Path | str, step_ps: float | None = None) -> Sampled:
             "time in ps and field in V/nm"
         )
     times, fields = zip(*rows, strict=True)
+    if 0 < times[-1] < _SHORTEST_PS:
+        raise SpecError(
+            f"waveform file {path} lasts {times[-1]:g} ps, less than any run; times are in ps, of "
+            "which a second has 1e12"
+        )
     if step_ps is None:
         step_ps = min((b - a for a, b in itertools.pairwise(times) if b > a), default=1.0)
     data = {"times_ps": times, "fields_V_per_nm": fields, "step_ps": step_ps}

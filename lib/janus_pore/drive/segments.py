@@ -142,11 +142,12 @@ def steps_of(duration_ps: float, run: RunSpec, what: str) -> int:
     """
     quantum = gromacs.STRIDE * run.dt_fs / 1000
     n = duration_ps / quantum
-    if abs(n - round(n)) > 1e-6 * max(1.0, n):
+    if abs(n - round(n)) > 1e-6 * max(1.0, n) or (duration_ps > 0 and round(n) == 0):
+        nearest = dict.fromkeys(max(1, whole) * quantum for whole in (math.floor(n), math.ceil(n)))
         raise SpecError(
             f"{what} = {duration_ps:g} ps is not a multiple of {quantum:g} ps "
             f"({gromacs.STRIDE} steps of {run.dt_fs:g} fs); use "
-            f"{max(1, math.floor(n)) * quantum:g} or {math.ceil(n) * quantum:g}"
+            f"{' or '.join(f'{value:g}' for value in nearest)}"
         )
     return round(n) * gromacs.STRIDE
 

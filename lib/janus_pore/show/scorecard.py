@@ -474,18 +474,24 @@ def write_json(path: Path, content: Mapping[str, Any]) -> Path:
 
 
 def count(rows: Sequence[Row]) -> dict[str, int]:
-    """Claims by verdict, each once: one judged otherwise by one measure than by another stands
-    under :data:`MIXED`, one that the control shows too by every measure under :data:`SHARED`."""
+    """Claims by verdict, each once, by the measures that decide.
+
+    One reproduced by one measure and not by another stands under :data:`MIXED`, one reproduced
+    only by measures by which the control shows it too under :data:`SHARED`.
+    """
     out = dict.fromkeys((VERDICTS[0], SHARED, *VERDICTS[1:3], MIXED, *VERDICTS[3:]), 0)
     for _, group in itertools.groupby(sorted(rows, key=lambda r: r.id), key=lambda r: r.id):
         of_claim = list(group)
-        found = {r.verdict for r in of_claim}
-        if len(found) > 1:
+        holds = [r.control == SHOWN_TOO for r in of_claim if r.verdict == "reproduced"]
+        fails = any(r.verdict == "not reproduced" for r in of_claim)
+        if holds and fails:
             out[MIXED] += 1
-        elif found == {"reproduced"} and all(r.control == SHOWN_TOO for r in of_claim):
-            out[SHARED] += 1
+        elif holds:
+            out[SHARED if all(holds) else "reproduced"] += 1
+        elif fails:
+            out["not reproduced"] += 1
         else:
-            out[found.pop()] += 1
+            out[min((r.verdict for r in of_claim), key=VERDICTS.index)] += 1
     return out
 
 

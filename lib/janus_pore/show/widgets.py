@@ -35,6 +35,7 @@ from ..spec import (
     Step,
     Waveform,
     key,
+    with_its_own_charges,
 )
 from . import figures, model, view
 from .figures import Curve, FloatArray
@@ -474,9 +475,13 @@ class Designer:
         return background.design(
             self.profile,
             KINDS[self.kind.value](**values),
-            charge_set=self.charge_set.value,
+            charge_set=self._other(self.charge_set.value),
             replicas=self.replicas.value,
         )
+
+    def _other(self, charge_set: str) -> str | None:
+        """The charge set if it is not the profile's, whose charges may be of one's own."""
+        return charge_set if charge_set != self.profile.system.charge_set else None
 
     def show(self, design: Profile) -> None:
         """Set the controls to a design."""
@@ -507,7 +512,9 @@ class Designer:
         return [slider for sliders in self.sliders.values() for slider in sliders.values()]
 
     def _model(self, charge_set: str) -> model.Known | None:
-        system = self.profile.system.model_copy(update={"charge_set": charge_set})
+        other = self._other(charge_set)
+        changes = with_its_own_charges({"charge_set": other}) if other else {}
+        system = self.profile.system.model_copy(update=changes)
         with contextlib.suppress(JanusPoreError):
             return model.fitted(self.profile.model_copy(update={"system": system}))
         return None
@@ -612,13 +619,13 @@ class Designer:
 
     def _own_jobs(self) -> list[Job]:
         """Designs on systems like this profile's, whatever their charges."""
-        here = key(self.profile.system.model_copy(update={"charge_set": ""}), self.profile.run)
+        whatever = {"charge_set": "", "charges_e": None}
+        here = key(self.profile.system.model_copy(update=whatever), self.profile.run)
         return [
             job
             for job in background.jobs()
             if job.profile.protocol(PROTOCOL).waveform.kind in KINDS  # sliders can describe it
-            and key(job.profile.system.model_copy(update={"charge_set": ""}), job.profile.run)
-            == here
+            and key(job.profile.system.model_copy(update=whatever), job.profile.run) == here
         ]
 
     def _list_earlier(self) -> None:
