@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,15 +26,9 @@ CLOCKED = ("throughput", "ensembles", "analysis", "overhead", "newcomer")
 
 def machine() -> dict[str, str]:
     """What the numbers were measured on."""
-    cpu = platform.processor() or platform.machine()
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
-        cpu = found.group(1) if found else cpu
-    except OSError:
-        pass
     gpus = gromacs.machine_gpus()
     return {
-        "processor": f"{cpu}, {gromacs.cores()} cores usable",
+        "processor": f"{gromacs.processor()}, {gromacs.cores()} cores usable",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "GPU": ", ".join(gpus) or "none",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",

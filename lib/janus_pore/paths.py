@@ -2,13 +2,15 @@
 
 Everything the project computes goes under two roots: ``runs/`` (systems and MD, large,
 reusable) and ``results/`` and ``report/`` (executed notebooks and pages). Set
-``JANUS_PORE_RUNS`` to keep ``runs/`` elsewhere, ``JANUS_PORE_RESULTS`` for ``results/``; relative
-ones start at the clone, because kernels and jobs have other working directories than the shell.
-Software built once per machine lies in the user's cache, outside the clone.
+``JANUS_PORE_RUNS`` to keep ``runs/`` elsewhere, ``JANUS_PORE_RESULTS`` for ``results/``. Software
+built once per machine lies in the user's cache, outside the clone, which ``XDG_CACHE_HOME`` moves.
+Relative ones start at the clone, because kernels and jobs have other working directories than the
+shell.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
@@ -67,9 +69,20 @@ def write_whole(path: Path, content: str | bytes) -> Path:
 
 
 def cache_dir() -> Path:
-    """Software built once per machine, shared by clones: ``$XDG_CACHE_HOME/janus-pore``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base).expanduser() if base else Path.home() / ".cache") / "janus-pore"
+    """Software built once per machine, shared by clones: ``$XDG_CACHE_HOME/janus-pore``.
+
+    Raises
+    ------
+    JanusPoreError
+        If it is to lie in the home directory of a user who has none.
+    """
+    try:
+        return _named("XDG_CACHE_HOME", "~/.cache") / "janus-pore"
+    except RuntimeError as error:  # as in a container that runs under a bare number
+        raise JanusPoreError(
+            f"XDG_CACHE_HOME = {os.environ.get('XDG_CACHE_HOME') or '~/.cache'} names no place for "
+            f"the cache ({error}): set it to the full path of a directory that you can write"
+        ) from error
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -82,5 +95,7 @@ def find_browser() -> Path | None:
     for name in BROWSERS:
         if found := shutil.which(name):
             return Path(found)
-    kept = cache_dir() / "chromium" / "chromium"
-    return kept if os.access(kept, os.X_OK) else None  # no error where it cannot be reached
+    with contextlib.suppress(JanusPoreError):  # no home, no cache, and still no need of a PDF
+        kept = cache_dir() / "chromium" / "chromium"
+        return kept if os.access(kept, os.X_OK) else None  # no error where it cannot be reached
+    return None

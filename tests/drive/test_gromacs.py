@@ -3,6 +3,8 @@
 import itertools
 import math
 import os
+import platform
+import pwd
 import re
 import signal
 import sys
@@ -15,9 +17,10 @@ import pytest
 from hypothesis import given
 
 from damage import injuries
+from janus_pore import paths
 from janus_pore.drive import gromacs, segments, workers
 from janus_pore.drive.gromacs import Gmx, Layout, Stop
-from janus_pore.errors import GromacsError, StoppedError
+from janus_pore.errors import GromacsError, JanusPoreError, StoppedError
 from janus_pore.spec import RunSpec, SystemSpec
 
 GPU_LOG = """
@@ -118,6 +121,64 @@ def test_what_set_up_chose_comes_before_the_path(
         assert gromacs.find_gmx().version == (2022, 1)
 
 
+def test_a_gmx_that_will_not_do_is_passed_over_unless_it_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As set-up does; where nothing else is there, what is wrong with the first one is said."""
+    cached = tmp_path / "cache" / "janus-pore" / "gromacs" / "2022.5-avx" / "bin"
+    for place in ("old", "broken/bin"):
+        (tmp_path / place).mkdir(parents=True)
+    gmx(tmp_path / "old", "GROMACS version:    2019.6")
+    gmx(tmp_path / "broken" / "bin", "hello")
+    monkeypatch.delenv("GMX", raising=False)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path}/old:/usr/bin:/bin")
+    monkeypatch.setenv("CONDA_PREFIX", f"{tmp_path}/broken")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(GromacsError, match=r"old/gmx is GROMACS 2019\.6; 2021 or later"):
+        gromacs.find_gmx()
+    cached.mkdir(parents=True)
+    usable = gmx(cached, "GROMACS version:    2022.5")
+    assert gromacs.find_gmx().path == usable
+    monkeypatch.setenv("GMX", f"{tmp_path}/old/gmx")
+    with pytest.raises(GromacsError, match=r"2019\.6"):
+        gromacs.find_gmx()
+
+
+def test_without_a_home_directory_nothing_fails_but_what_needs_a_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that runs under a number of its own."""
+    gmx(tmp_path, "GROMACS version:    2024.1")
+    for name in ("GMX", "CONDA_PREFIX", "CHROMIUM", "HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(paths, "BROWSERS", ())
+
+    def nobody(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert paths.find_browser() is None
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert gromacs.find_gmx().path == tmp_path / "gmx"
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    with pytest.raises(GromacsError, match=r"no GROMACS was found.*XDG_CACHE_HOME"):
+        gromacs.find_gmx()
+    with pytest.raises(JanusPoreError, match=r"XDG_CACHE_HOME = ~/\.cache names no place.*set it"):
+        paths.cache_dir()
+
+
+def test_the_cache_is_in_one_place_wherever_the_process_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = paths.project_root()
+    for named, place in (("cache", root / "cache"), (f"{tmp_path}/a/../b", tmp_path / "b")):
+        monkeypatch.setenv("XDG_CACHE_HOME", named)
+        assert paths.cache_dir() == place / "janus-pore"
+
+
 def test_a_gmx_named_from_here_is_found_from_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,9 +257,18 @@ def test_a_damaged_calibration_counts_as_none(tmp_path: Path, content: bytes) ->
     assert workers._measured(file) == []
 
 
-@pytest.mark.parametrize("name", ["file", "n" * 300])
+@pytest.fixture
+def engine() -> Any:
+    """As much of one as a calibration looks at."""
+    system = SimpleNamespace(
+        manifest={"atoms": {"water": (0, 10)}}, spec=SystemSpec(), gro=None, top=None, ndx=None
+    )
+    return SimpleNamespace(gmx=built(), run=RunSpec(), stop=Stop(), system=system)
+
+
+@pytest.mark.parametrize("name", ["file", "n" * 300, "~no-such-user/x"])
 def test_a_calibration_that_cannot_be_kept_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Any, name: str
 ) -> None:
     (tmp_path / "file").touch()
     layout = Layout(2, 1, 0, 100.0, 0.25)
@@ -206,12 +276,8 @@ def test_a_calibration_that_cannot_be_kept_is_used(
     monkeypatch.setattr(gromacs, "layouts", lambda _: [layout])
     monkeypatch.setattr(gromacs, "time_layout", lambda *_, **__: layout)
     monkeypatch.setattr(workers.psutil, "cpu_percent", lambda interval: 5.0)
-    system = SimpleNamespace(
-        manifest={"atoms": {"water": (0, 10)}}, spec=SystemSpec(), gro=None, top=None, ndx=None
-    )
-    engine: Any = SimpleNamespace(gmx=built(), run=RunSpec(), stop=Stop(), system=system)
     start: Any = SimpleNamespace(dir=tmp_path, steps=100)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+    monkeypatch.setenv("XDG_CACHE_HOME", name if name[0] == "~" else str(tmp_path / name))
     assert workers.calibrate(engine, start) == [layout]
     assert workers.calibrated(engine) == []
     assert workers.layout_for(engine, start, [start], 1, None).workers == 1
@@ -219,6 +285,22 @@ def test_a_calibration_that_cannot_be_kept_is_used(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert workers.calibrate(engine, start) == workers.calibrated(engine) == [layout]
     assert len(list((tmp_path / "cache" / "janus-pore" / "calibration").iterdir())) == 1
+
+
+def test_a_calibration_is_of_one_model_of_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Any
+) -> None:
+    """Machines of one home directory; Debian's Python knows nothing of the processor."""
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    described = tmp_path / "cpuinfo"
+    monkeypatch.setattr(gromacs, "_CPUINFO", described)
+    assert gromacs.processor() == platform.machine()
+    files = set()
+    for model in ("AMD EPYC 7763", "Intel(R) Xeon(R) 6248", "AMD EPYC 7763"):
+        described.write_text(f"processor\t: 0\nmodel\t\t: 1\nmodel name\t: {model}\n" * 2)
+        assert gromacs.processor() == model
+        files.add(workers._calibration_file(engine))
+    assert len(files) == 2
 
 
 @pytest.mark.parametrize(

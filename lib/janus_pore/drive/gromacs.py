@@ -7,7 +7,9 @@ warning stops the run and is shown.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -24,7 +26,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from .. import paths
-from ..errors import GromacsError, StoppedError
+from ..errors import GromacsError, JanusPoreError, StoppedError
 from ..spec import RunSpec, SystemSpec
 
 MINIMUM_VERSION = (2021, 0)
@@ -69,14 +71,6 @@ class Gmx:
     def thread_mpi(self) -> bool:
         """Whether the build runs its ranks as threads, so that it knows ``-ntmpi``."""
         return self._says("MPI library") == "thread_mpi"
-
-    @property
-    def gmxapi(self) -> bool:
-        """Whether libgmxapi was built with it."""
-        return any(
-            any(self.path.resolve().parent.parent.glob(f"{lib}/**/libgmxapi.*"))
-            for lib in ("lib", "lib64")
-        )
 
     def run(
         self,
@@ -158,10 +152,12 @@ def environment() -> dict[str, str]:
 def find_gmx() -> Gmx:
     """The GROMACS to use: ``$GMX``, what set-up chose, PATH, the conda environment, the cache.
 
+    The first of these that runs and is new enough; but ``$GMX`` means itself.
+
     Raises
     ------
     GromacsError
-        If there is none, or the one found does not run or is too old.
+        If there is none; of the first of those that do not run or are too old, where there are.
     """
     override = os.environ.get("GMX")
     if override:
@@ -172,23 +168,30 @@ def find_gmx() -> Gmx:
             )
         return probe(Path(found).absolute())
     conda = os.environ.get("CONDA_PREFIX")
-    built = sorted(
-        (paths.cache_dir() / "gromacs").glob("*/bin/gmx"), key=lambda p: p.stat().st_mtime
-    )
     candidates = [
         chosen_gmx(),
         shutil.which("gmx"),
         shutil.which("gmx", path=f"{conda}/bin") if conda else None,
-        *reversed(built),
     ]
-    for candidate in candidates:
-        if candidate is not None and os.access(candidate, os.X_OK):
-            return probe(Path(candidate).absolute())
-    raise GromacsError(
+    problem: GromacsError | None = None
+    for candidate in itertools.chain((Path(one) for one in candidates if one), _built()):
+        try:
+            return probe(candidate.absolute())
+        except GromacsError as error:
+            problem = problem or error
+    raise problem or GromacsError(
         "no GROMACS was found (looked at $GMX, what set-up chose, PATH, the conda environment and "
-        f"{paths.cache_dir() / 'gromacs'}): run 'make gromacs', or 'conda env create -f "
-        "environment.yml', or set GMX to the gmx to use"
+        "the cache, ~/.cache/janus-pore/gromacs unless XDG_CACHE_HOME moves it): run 'make "
+        "gromacs', or 'conda env create -f environment.yml', or set GMX to the gmx to use"
     )
+
+
+def _built() -> Iterator[Path]:
+    """Builds in the cache, the newest first; none where there is no cache to be read."""
+    with contextlib.suppress(OSError, JanusPoreError):
+        builds = (paths.cache_dir() / "gromacs").glob("*/bin/gmx")
+        usable = [path for path in builds if os.access(path, os.X_OK)]
+        yield from sorted(usable, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def chosen_gmx() -> str | None:
@@ -589,6 +592,18 @@ def visible_gpus(chosen: str, uuids: Sequence[Sequence[str]]) -> list[int]:
             break
         out.append(named[0])
     return out
+
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def processor() -> str:
+    """The processor's model, as Linux names it; elsewhere what Python knows of its type."""
+    with contextlib.suppress(OSError):
+        described = _CPUINFO.read_text(encoding="utf-8", errors="replace")
+        if model := re.search(r"^model name\s*:\s*(\S.*)$", described, re.MULTILINE):
+            return model.group(1).strip()
+    return platform.processor() or platform.machine()
 
 
 def cores() -> int:

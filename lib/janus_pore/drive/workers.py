@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
 from .. import paths
-from ..errors import GromacsError, RunError, StoppedError
+from ..errors import GromacsError, JanusPoreError, RunError, StoppedError
 from ..spec import key
 from . import gromacs, segments
 from .segments import Claim, Engine, Segment
@@ -73,7 +73,6 @@ def calibrate(engine: Engine, start: Segment, *, again: bool = False) -> list[gr
     if not again and (known := calibrated(engine)):
         return known
     undisturbed = psutil.cpu_percent(interval=0.3) < BUSY_PERCENT
-    file = _calibration_file(engine)
     atoms = max(stop for _, stop in engine.system.manifest["atoms"].values())
     built = engine.system
     options = {
@@ -103,7 +102,8 @@ def calibrate(engine: Engine, start: Segment, *, again: bool = False) -> list[gr
     if not measured and problem is not None:
         raise problem
     if engine.stop.reason is None and undisturbed:
-        with contextlib.suppress(OSError):  # a cache that cannot be written: not kept
+        with contextlib.suppress(OSError, JanusPoreError):  # no cache that can be written: not kept
+            file = _calibration_file(engine)
             file.parent.mkdir(parents=True, exist_ok=True)
             paths.write_whole(file, _LAYOUTS.dump_json(measured, indent=1))
     return measured
@@ -114,7 +114,10 @@ _LAYOUTS = TypeAdapter(list[gromacs.Layout])
 
 def calibrated(engine: Engine) -> list[gromacs.Layout]:
     """What an earlier calibration of this system on this machine found, or nothing."""
-    return _measured(_calibration_file(engine))
+    try:
+        return _measured(_calibration_file(engine))
+    except JanusPoreError:  # no cache
+        return []
 
 
 def _measured(file: Path) -> list[gromacs.Layout]:
@@ -147,7 +150,7 @@ def experienced(engine: Engine) -> list[gromacs.Layout]:
 
 
 def _calibration_file(engine: Engine) -> Path:
-    hardware = (platform.processor(), platform.machine(), gromacs.cores(), gromacs.machine_gpus())
+    hardware = (gromacs.processor(), platform.machine(), gromacs.cores(), gromacs.machine_gpus())
     name = key(
         engine.gmx.report, hardware, engine.system.manifest["atoms"],
         gromacs.physics_options(engine.system.spec, engine.run),

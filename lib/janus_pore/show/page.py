@@ -13,7 +13,6 @@ import glob
 import html
 import io
 import json
-import os
 import platform
 import shutil
 import time
@@ -28,6 +27,7 @@ import psutil
 from matplotlib.figure import Figure
 
 from .. import __version__
+from ..drive import gromacs
 from ..drive.segments import git_commit
 from ..spec import Profile, key
 from . import figures, scorecard, view
@@ -239,14 +239,5 @@ def commit() -> str:
 
 def hardware() -> str:
     """Processor model, cores that this process may use, and memory."""
-    model = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    except OSError:
-        pass  # not Linux: the machine's type must do
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = psutil.virtual_memory().total / 2**30
-    return f"{model}, {cores} cores, {memory:.0f} GiB"
+    return f"{gromacs.processor()}, {gromacs.cores()} cores, {memory:.0f} GiB"
