@@ -80,8 +80,8 @@ def cache_dir() -> Path:
         return _named("XDG_CACHE_HOME", "~/.cache") / "janus-pore"
     except RuntimeError as error:  # as in a container that runs under a bare number
         raise JanusPoreError(
-            f"XDG_CACHE_HOME = {os.environ.get('XDG_CACHE_HOME') or '~/.cache'} names no place for "
-            f"the cache ({error}): set it to the full path of a directory that you can write"
+            f"the cache cannot lie in {os.environ.get('XDG_CACHE_HOME') or '~/.cache'} ({error}): "
+            "set XDG_CACHE_HOME to the full path of a directory that you can write"
         ) from error
 
 
