@@ -15,8 +15,8 @@ NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" GMX="$$(cat $(VENV)/gmx-path 2>/dev/null)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup venv gromacs browser report plan sweep bench faults newcomer test lint format lock \
-	licences clean
+.PHONY: help setup venv gromacs browser report figures plan sweep test bench faults newcomer lint \
+	format lock licences clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,16 +34,16 @@ browser: ## Chromium alone: found, or installed for the tests in it and the repo
 	@$(PYTHON) tools/setup_env.py --browser
 
 report: setup ## run the five notebooks and write report/ (PROFILE=tiny, demo, reduced, paper)
-	@$(RUN) python -m janus_pore.show.report --profile $(PROFILE)
+	@$(RUN) python -m janus_pore.show.report --profile "$(PROFILE)"
 
 figures: venv ## report of the results that ship: no MD, no GROMACS
 	@$(RUN) python -m janus_pore.show.report --source campaign
 
 plan: setup ## what each protocol of PROFILE costs on this machine
-	@$(RUN) python -m janus_pore.drive plan $(PROFILE)
+	@$(RUN) python -m janus_pore.drive plan "$(PROFILE)"
 
 sweep: setup ## every point of CONFIG, a YAML file, here or on a cluster (WHERE=slurm)
-	@$(RUN) python -m janus_pore.show.sweep run $(CONFIG) --where $(WHERE) -- $(SNAKEMAKE_OPTIONS)
+	@$(RUN) python -m janus_pore.show.sweep run "$(CONFIG)" --where "$(WHERE)" -- $(SNAKEMAKE_OPTIONS)
 
 test: setup lint ## style, types, stripped notebooks, all tests
 	@$(RUN) python -m pytest $(PYTEST_OPTIONS)

@@ -4,12 +4,16 @@ Programs are stood in for by small scripts on PATH. Nothing is compiled or fetch
 """
 
 import ast
+import contextlib
+import errno
+import fcntl
 import fnmatch
 import hashlib
 import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -29,7 +33,7 @@ import install_browser
 import install_gromacs
 import janus_pore
 import lock
-import setup_env
+import setup_steps
 from common import SetupError
 from janus_pore import paths
 
@@ -67,7 +71,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache on a machine with AVX-512 and no GPU."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(install_gromacs, "processor", lambda: ZEN4)
-    return common.cache_root()
+    return common.writable_cache()
 
 
 @pytest.fixture
@@ -357,19 +361,62 @@ def test_something_that_is_no_archive(tmp_path: Path) -> None:
 
 
 def test_one_build_at_a_time(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    entered = threading.Event()
+    entered, held = threading.Event(), []
 
     def second() -> None:
-        with install_gromacs.build_lock(cache):
+        with common.locked(cache / ".lock", "waiting for it") as alone:
+            held.append(alone)
             entered.set()
 
     waiting = threading.Thread(target=second)
-    with install_gromacs.build_lock(cache):
+    with common.locked(cache / ".lock", "waiting for it"):
         waiting.start()
         assert not entered.wait(0.3)
     waiting.join(timeout=10)
     assert entered.is_set()
+    assert held == [True]
     assert "waiting" in capsys.readouterr().out
+
+
+def test_a_file_system_without_locks_builds_all_the_same(
+    archive: Path,
+    toolchain: Path,
+    cache: Path,
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    others = cache / ".build-another"  # may be at work: nobody can say
+    others.mkdir()
+    built = install_gromacs.obtain(environ | {"GROMACS_SOURCE": str(archive)})
+    assert built.path.is_relative_to(cache)
+    assert others.is_dir()
+
+
+@contextlib.contextmanager
+def without_privileges() -> Iterator[None]:
+    """Root obeys the permissions of files meanwhile."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_a_lock_of_another_user_is_waited_for_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".lock").touch(0o444)
+    tmp_path.chmod(0o777)
+    monkeypatch.chdir(tmp_path)  # whose parents are this user's alone
+    with without_privileges(), common.locked(Path(".lock"), "waiting") as alone:
+        assert alone
 
 
 def test_a_full_disk_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,7 +429,53 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(SetupError, match="cannot be written; set XDG_CACHE_HOME"):
-        common.cache_root()
+        common.writable_cache()
+
+
+def test_a_cache_that_can_only_be_read_serves_what_it_has(
+    cache: Path,
+    environ: dict[str, str],
+    suffix: str,
+    venv: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One of the machine's, made by somebody else."""
+    access = os.access
+
+    def readable(path: Path, mode: int) -> bool:
+        return not mode & os.W_OK and access(path, mode)
+
+    monkeypatch.setattr(os, "access", readable)
+    monkeypatch.setattr(setup_steps, "make_venv", lambda conda: pytest.fail("took its time"))
+    built = fake_build(cache, "2022.5", suffix)
+    setup_steps.setup(environ, venv=False, gromacs=True)
+    built.unlink()
+    with pytest.raises(SetupError, match="cannot be written"):
+        setup_steps.setup(environ, venv=True, gromacs=True)
+
+
+def test_a_relative_cache_is_built_in(
+    archive: Path,
+    toolchain: Path,
+    tmp_path: Path,
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``make report XDG_CACHE_HOME=cache``; relative to the clone, here to a stand-in for it."""
+    monkeypatch.setattr(paths, "project_root", lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", "own")
+    built = install_gromacs.obtain(environ | {"GROMACS_SOURCE": str(archive)})
+    assert built.path.is_relative_to(tmp_path / "own" / "janus-pore" / "gromacs")
+    assert built.path.is_file()
+
+
+def test_without_a_home_directory_set_up_names_the_way_out(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "~no-such-user/cache")
+    with pytest.raises(SetupError, match=r"cannot lie in ~no-such-user/cache .*set XDG_CACHE_HOME"):
+        install_gromacs.locate(environ)
 
 
 # --- packages and sources of the distribution ----------------------------------------------
@@ -622,6 +715,7 @@ def test_install_with_sudo_refreshes_the_lists_only_if_that_helps(
 def no_browser(not_root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine without browser and root; the directory that its PATH consists of."""
     monkeypatch.delenv("CHROMIUM", raising=False)
+    monkeypatch.setattr(install_browser, "ABSENT", cache / "absent")
     return not_root
 
 
@@ -666,10 +760,67 @@ def test_with_sudo_the_browser_is_the_package_of_the_distribution(
     assert (tmp_path / "said").read_text().split()[-1] == "chromium"
 
 
+def test_apt_is_asked_for_a_browser_once(no_browser: Path, tmp_path: Path) -> None:
+    """And again where somebody asks."""
+    calls = tmp_path / "calls"
+    script(no_browser / "apt-get", "exit 0")
+    script(no_browser / "sudo", f'case "$*" in *chromium*) echo x >> "{calls}"; exit 1;; esac')
+    said = install_browser.obtain()
+    assert re.match("browser absent: installing chromium .* failed.*'make browser'", said)
+    once = calls.read_text()
+    assert install_browser.obtain() == said
+    assert calls.read_text() == once
+    install_browser.obtain(again=True)
+    assert calls.read_text() == 2 * once
+    script(no_browser / "sudo", f'/bin/ln -sf /bin/true "{no_browser}/chromium"')
+    assert install_browser.obtain(again=True) == f"browser {no_browser}/chromium"
+    assert install_browser.ABSENT.read_text() == ""
+
+
+def test_a_browser_named_that_is_not_there(
+    no_browser: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(no_browser / "apt-get", "exit 0")
+    monkeypatch.setenv("CHROMIUM", "/nowhere/chromium")
+    said = install_browser.obtain()
+    assert said.startswith("browser absent: CHROMIUM = '/nowhere/chromium' is not a program")
+
+
+def test_two_clones_unpack_one_browser(no_browser: Path, cache: Path) -> None:
+    kept = cache.parent / "chromium" / "chromium"
+    script(no_browser / "apt-get", "exit 1")
+    said: list[str] = []
+    second = threading.Thread(target=lambda: said.append(install_browser.obtain()))
+    with common.locked(cache.parent / ".chromium.lock", "not alone") as alone:
+        assert alone
+        second.start()
+        second.join(0.3)
+        assert second.is_alive()
+        script(kept, "exit 0")
+    second.join(timeout=10)
+    assert said == [f"browser {kept}"]
+
+
+def test_a_browser_is_whole_before_it_takes_its_place(
+    no_browser: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(packages: object, root: Path, *_: object) -> None:
+        root.mkdir(parents=True)
+        raise SetupError("fetching it failed")
+
+    monkeypatch.setattr(debian, "unpack", cut_off)
+    kept = script(cache.parent / "chromium" / "chromium", "exit 0")
+    with pytest.raises(SetupError, match="fetching it"):
+        install_browser.unpack(kept.parent, cache.parent / "browser.log")
+    assert kept.is_file()
+    assert [path.name for path in cache.parent.glob(".chromium*")] == []
+
+
 def test_without_root_the_browser_is_unpacked_in_the_cache(
     no_browser: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", f"{no_browser}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    script(cache.parent / "chromium" / "root" / "half", "exit 1")  # left of an earlier one
     monkeypatch.setattr(paths, "BROWSERS", ())
     sources = tmp_path / "sources.list"
     sources.write_text("deb http://mirror.example/debian bookworm main\n", encoding="utf-8")
@@ -728,9 +879,33 @@ def test_scripts_need_the_standard_library_only(
     assert done.stdout == f"GROMACS 2022.5 (AVX2_256, GPU support disabled): {gmx}\n"
 
 
+def test_what_the_system_refuses_is_said_with_the_file_and_the_way_out(
+    venv: Path,
+    tmp_path: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("GMX", str(fake_gmx(tmp_path / "bin" / "gmx")))
+    monkeypatch.setattr(sys, "argv", ["setup_env.py", "--venv", "--gromacs"])
+    (venv / "gmx-path").mkdir()
+    assert setup_steps.main() == 1
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(f"error: {venv}/gmx-path: Is a directory.")
+    assert "made anew once it is removed" in complaint
+    assert "XDG_CACHE_HOME" in complaint
+
+
 def test_an_old_python_is_told_so() -> None:
+    """Python 3.6 and older could not read the syntax of the other files, 3.7 lacks modules."""
     path = ROOT / "tools" / "setup_env.py"
-    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 7))
+    door = ast.parse(path.read_text(encoding="ascii"), feature_version=(3, 4))
+    check = next(i for i, node in enumerate(door.body) if isinstance(node, ast.If))
+    imported = [node for node in door.body[:check] if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert [ast.unparse(node) for node in imported] == ["import sys"]
+    assert "sys.version_info" in ast.unparse(door.body[check].test)
+    newer = (ast.JoinedStr, ast.AnnAssign, ast.NamedExpr, ast.Starred, ast.FunctionDef)
+    assert not [node for node in ast.walk(door) if isinstance(node, newer)]
     code = f"import sys, runpy; sys.version_info = (3, 9, 2); runpy.run_path({str(path)!r})"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
@@ -746,16 +921,16 @@ def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A virtual environment's directory whose pip does nothing."""
     place = tmp_path / "venv"
     place.mkdir()
-    monkeypatch.setattr(setup_env, "VENV", place)
-    monkeypatch.setattr(setup_env, "STAMP", place / "stamp.json")
-    monkeypatch.setattr(setup_env, "GMXAPI_STAMP", place / "gmxapi.json")
-    monkeypatch.setattr(setup_env, "GMX_PATH", place / "gmx-path")
-    monkeypatch.setattr(setup_env, "PYTHON", "true")
+    monkeypatch.setattr(setup_steps, "VENV", place)
+    monkeypatch.setattr(setup_steps, "STAMP", place / "stamp.json")
+    monkeypatch.setattr(setup_steps, "GMXAPI_STAMP", place / "gmxapi.json")
+    monkeypatch.setattr(setup_steps, "GMX_PATH", place / "gmx-path")
+    monkeypatch.setattr(setup_steps, "PYTHON", "true")
     monkeypatch.setattr(
-        setup_env, "PIP", [str(script(tmp_path / "pip", f"echo $* >> {place}/pip"))]
+        setup_steps, "PIP", [str(script(tmp_path / "pip", f"echo $* >> {place}/pip"))]
     )
-    monkeypatch.setattr(setup_env, "gmxapi_packages", list)
-    monkeypatch.setattr(setup_env, "make_venv", lambda conda: None)
+    monkeypatch.setattr(setup_steps, "gmxapi_packages", list)
+    monkeypatch.setattr(setup_steps, "make_venv", lambda conda: None)
     return place
 
 
@@ -772,7 +947,7 @@ def test_the_chosen_gmx_is_recorded_and_gmxapi_follows_it(
     (tmp_path / "full" / "lib" / "libgmxapi.so").touch()
     calls = []
     for gmx in (plain, plain, full, full, plain):
-        setup_env.setup(environ | {"GMX": str(gmx)}, venv=True, gromacs=True)
+        setup_steps.setup(environ | {"GMX": str(gmx)}, venv=True, gromacs=True)
         assert (venv / "gmx-path").read_text() == f"{gmx}\n"
         said = capsys.readouterr().out
         assert ("built without libgmxapi" in said) == (gmx == plain)
@@ -795,9 +970,9 @@ def test_a_gmxapi_that_cannot_be_built_is_said_and_no_error(
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "libgmxapi.so").touch()
     monkeypatch.setattr(
-        setup_env, "PYTHON", str(script(tmp_path / "python", "echo no MPI; exit 1"))
+        setup_steps, "PYTHON", str(script(tmp_path / "python", "echo no MPI; exit 1"))
     )
-    setup_env.setup(environ | {"GMX": str(gmx)}, venv=True, gromacs=True)
+    setup_steps.setup(environ | {"GMX": str(gmx)}, venv=True, gromacs=True)
     said = capsys.readouterr().out
     assert "no MPI" in said
     assert "gmxapi absent: it could not be installed" in said
@@ -808,25 +983,25 @@ def test_an_environment_is_stale_after_a_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pins = tmp_path / "requirements.lock"
-    monkeypatch.setattr(setup_env, "LOCK", pins)
+    monkeypatch.setattr(setup_steps, "LOCK", pins)
     pins.write_text("a==1\n")
-    first = setup_env.venv_stamp(conda=False)
-    assert setup_env.venv_stamp(conda=False) == first
-    assert setup_env.venv_stamp(conda=True) != first
+    first = setup_steps.venv_stamp(conda=False)
+    assert setup_steps.venv_stamp(conda=False) == first
+    assert setup_steps.venv_stamp(conda=True) != first
     pins.write_text("a==2\n")
-    assert setup_env.venv_stamp(conda=False) != first
+    assert setup_steps.venv_stamp(conda=False) != first
 
 
 def test_a_complete_conda_environment_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     active = {"CONDA_PREFIX": sys.prefix}
-    monkeypatch.setattr(setup_env, "declared_packages", lambda: ["pytest"])
-    assert setup_env.conda_environment(active)
-    assert not setup_env.conda_environment({"CONDA_PREFIX": str(tmp_path)})
-    assert not setup_env.conda_environment({})
-    monkeypatch.setattr(setup_env, "declared_packages", lambda: ["pytest", "no-such-package"])
-    assert not setup_env.conda_environment(active)
+    monkeypatch.setattr(setup_steps, "declared_packages", lambda: ["pytest"])
+    assert setup_steps.conda_environment(active)
+    assert not setup_steps.conda_environment({"CONDA_PREFIX": str(tmp_path)})
+    assert not setup_steps.conda_environment({})
+    monkeypatch.setattr(setup_steps, "declared_packages", lambda: ["pytest", "no-such-package"])
+    assert not setup_steps.conda_environment(active)
     assert "lacks no-such-package" in capsys.readouterr().out
 
 
@@ -922,8 +1097,8 @@ def test_ci_runs_the_test_command_of_the_readme(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "work"),
     [
-        ("report", "python -m janus_pore.show.report --profile tiny"),
-        ("sweep", "python -m janus_pore.show.sweep run workflow/sweeps/example.yaml"),
+        ("report", 'python -m janus_pore.show.report --profile "tiny"'),
+        ("sweep", 'python -m janus_pore.show.sweep run "workflow/sweeps/example.yaml"'),
         ("test", "python -m pytest"),
         ("lint", "mypy"),
     ],
@@ -935,6 +1110,22 @@ def test_each_target_sets_up_first_and_hands_gmx_on(target: str, work: str) -> N
     (last,) = [number for number, line in enumerate(printed) if work in line]
     assert any("tools/setup_env.py" in line for line in printed[:last])
     assert 'GMX="$(cat .venv/gmx-path' in printed[last]
+
+
+@pytest.mark.parametrize("target", ["report", "plan", "sweep"])
+def test_a_file_with_a_blank_in_its_name_stays_one_word(target: str) -> None:
+    named = "my own/a.yaml"
+    printed = subprocess.run(
+        ["make", "-n", target, f"PROFILE={named}", f"CONFIG={named}"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert named in shlex.split(printed[-1])
+
+
+def test_no_file_can_pass_for_a_target() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    (phony,) = re.findall(r"(?m)^\.PHONY: (.*)$", text)
+    assert sorted(phony.split()) == sorted(re.findall(r"(?m)^([a-z]+):", text))
 
 
 def test_the_hosted_ci_calls_targets_that_are_there() -> None:

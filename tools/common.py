@@ -5,14 +5,17 @@ Standard library only: these scripts run before any environment exists.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
 CONDA_ROUTE = (
     "take everything from conda-forge:\n"
     "    conda env create -f environment.yml\n"
@@ -31,12 +34,33 @@ def say(message: str) -> None:
 
 
 def cache_root() -> Path:
-    """Directory of the GROMACS builds, which clones share; made if it is absent."""
+    """Directory of the GROMACS builds, which clones share; it may be absent, or another user's.
+
+    Raises
+    ------
+    SetupError
+        If there is no home directory that it could lie in.
+    """
     if str(ROOT / "lib") not in sys.path:
         sys.path.insert(0, str(ROOT / "lib"))
+    from janus_pore.errors import JanusPoreError
     from janus_pore.paths import cache_dir  # the one place that knows where things lie
 
-    root = cache_dir() / "gromacs"
+    try:
+        return cache_dir() / "gromacs"
+    except JanusPoreError as error:
+        raise SetupError(str(error)) from error
+
+
+def writable_cache() -> Path:
+    """:func:`cache_root`, made if it is absent, to build in.
+
+    Raises
+    ------
+    SetupError
+        If it cannot be written.
+    """
+    root = cache_root()
     try:
         root.mkdir(parents=True, exist_ok=True)
         writable = os.access(root, os.W_OK)
@@ -47,6 +71,42 @@ def cache_root() -> Path:
             f"the cache {root} cannot be written; set XDG_CACHE_HOME to a directory that can"
         )
     return root
+
+
+@contextlib.contextmanager
+def locked(path: Path, busy: str) -> Iterator[bool]:
+    """One process at a time: a lock on a directory, or on a file that is made if it is absent.
+
+    Parameters
+    ----------
+    busy
+        What is said before waiting for another process.
+
+    Yields
+    ------
+    bool
+        Whether the lock is held: some network file systems lock nothing.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except (IsADirectoryError, PermissionError):  # another user's file, in a cache they share
+        descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield _lock(descriptor, busy)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, busy: str) -> bool:
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(busy)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
 
 
 def run_logged(

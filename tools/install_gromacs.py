@@ -10,9 +10,7 @@ A build lies under ``<version>-<SIMD>-<GPU>-<hash of the flags>`` in the cache a
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import fcntl
 import hashlib
 import json
 import os
@@ -24,12 +22,12 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import debian
-from common import CONDA_ROUTE, SetupError, cache_root, run_logged, say
+from common import CONDA_ROUTE, SetupError, cache_root, locked, run_logged, say, writable_cache
 
 MINIMUM = (2021,)
 SENTINEL = "janus-pore-build.json"
@@ -281,14 +279,15 @@ def obtain(environ: Mapping[str, str]) -> Gmx:
     """Install what :func:`locate` did not find; the packages needed are there by now."""
     if environ.get("GROMACS") == "apt":
         return inspect(Path("/usr/bin/gmx"))
-    root, how = cache_root(), recipe(environ)
+    root, how = writable_cache(), recipe(environ)
     source = Path(environ["GROMACS_SOURCE"]) if environ.get("GROMACS_SOURCE") else None
     wanted = debian.sha256(source) if source else None
-    with build_lock(root):
+    busy = "another process is building GROMACS: waiting for it"
+    with locked(root / ".lock", busy) as alone:
         found = cached(root, how, wanted)  # another process may have built it meanwhile
         if found is not None:
             return found
-        for leftover in root.glob(".build-*"):
+        for leftover in root.glob(".build-*") if alone else ():
             shutil.rmtree(leftover, ignore_errors=True)
         require_space(root)
         if source is not None:
@@ -311,18 +310,6 @@ def obtain(environ: Mapping[str, str]) -> Gmx:
                 raise SetupError(too_old(f"the distribution's source package is {offered}"))
             archive = debian.fetch_source(configuration, "gromacs", where, log)
             return build(archive, offered, "the distribution's source package", root, how)
-
-
-@contextlib.contextmanager
-def build_lock(root: Path) -> Iterator[None]:
-    """Let one process at a time build; a second one waits."""
-    with (root / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("another process is building GROMACS: waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def require_space(root: Path) -> None:
