@@ -54,6 +54,18 @@ def test_shipped_profiles_survive_a_round_trip(name: str) -> None:
     assert spec.key(again) == spec.key(original)
 
 
+@pytest.mark.parametrize("name", [5, None, ["tiny"], Path("tiny")])
+def test_a_profile_is_named_by_text(name: Any) -> None:
+    with pytest.raises(SpecError, match=r"profile = .* must be a name, one of .*tiny"):
+        load_profile(name)
+
+
+def test_a_misspelt_profile_is_not_shown_as_what_ships() -> None:
+    with pytest.raises(SpecError, match="'camapign' is not known"):
+        load_profile("camapign", {"source": "campaign"})
+    assert load_profile("demo", {"source": "campaign"}).name == "campaign"
+
+
 def test_a_profile_called_like_one_that_ships_is_refused(tmp_path: Path) -> None:
     """Their results would lie in one folder."""
     file = tmp_path / "demo.yaml"

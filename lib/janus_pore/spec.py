@@ -639,10 +639,17 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
     SpecError
         Naming each wrong parameter, its value, and what is allowed.
     """
+    if not isinstance(name, str):
+        raise SpecError(
+            f"profile = {name!r} must be a name, one of {', '.join(profile_names())}, or the path "
+            "of a YAML file as text"
+        )
+    file = _profile_files().get(name) or _given_profile(name)
     ships = paths.data_dir() / "campaigns" / Path(name).stem
     if (overrides or {}).get("source") == "campaign" and not ships.is_dir():
         name = "campaign"
-    data = read_yaml(_profile_files().get(name) or _given_profile(name), "profile file")
+        file = _profile_files()[name]
+    data = read_yaml(file, "profile file")
     own = copy.deepcopy(data.get("system"))
     given = {dotted: value for dotted, value in (overrides or {}).items() if value is not None}
     if "system.charge_set" in given and isinstance(own, dict) and "charges_e" in own:

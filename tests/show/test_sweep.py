@@ -2,10 +2,13 @@
 
 import csv
 import json
+import os
 import re
 import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +64,29 @@ def test_one_sweep_is_run_once_at_a_time(sweep_file: Path) -> None:
     state.mkdir(parents=True)
     with FileLock(state / "sweep.lock"), pytest.raises(RunError, match="another process"):
         sweep.run(sweep_file, "local", [])
+
+
+def test_ctrl_c_leaves_the_engine_its_time(tmp_path: Path) -> None:
+    """Both get the signal at a terminal; jobs on a cluster are cancelled, those here end."""
+    engine = tmp_path / "engine.py"
+    engine.write_text(
+        "import pathlib, time\n"
+        "try:\n    pathlib.Path('began').touch()\n    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    time.sleep(1)\n    pathlib.Path('cleaned').touch()\n"
+    )
+    call = f"sweep._to_its_end([{sys.executable!r}, 'engine.py'], {{}})"
+    asked = f"from janus_pore.show import sweep; {call}"
+    with subprocess.Popen(
+        [sys.executable, "-c", asked], cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "began").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=60)
+    assert (tmp_path / "cleaned").exists()
+    assert process.returncode != 0
 
 
 def test_a_wrong_sweep_is_one_line_and_nothing_is_run(

@@ -368,10 +368,25 @@ def run(file: Path, where: str, further: Sequence[str]) -> int:
     command += ["--nolock", "--configfile", str(state / "config.yaml")]
     try:
         with FileLock(state / "sweep.lock", timeout=0):
-            status = subprocess.run(command, env=environment, check=False).returncode
+            status = _to_its_end(command, environment)
     except Timeout:
         raise RunError(f"sweep {chosen.name!r} is being run by another process") from None
     return status
+
+
+def _to_its_end(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Exit status of a command, which is given its time where this process is interrupted.
+
+    Ctrl-C reaches the command as well: Snakemake waits for its jobs' checkpoints, and cancels
+    those of a cluster.
+    """
+    with subprocess.Popen(command, env=environment) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            print("stopping, with checkpoints …", file=sys.stderr, flush=True)
+            process.wait()
+            raise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
