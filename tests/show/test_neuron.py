@@ -13,6 +13,7 @@ from janus_pore import spec
 from janus_pore.drive.field import duration_ps, field_at
 from janus_pore.errors import MissingInputError
 from janus_pore.measure import memristor
+from janus_pore.measure.statistics import Estimate
 from janus_pore.show import figures, neuron, results
 
 REDUCED = spec.load_profile("reduced")
@@ -136,6 +137,29 @@ def test_too_few_replicas_fix_nothing_and_the_circuit_says_so(illustration):
     assert "fitted to nothing" in words
     assert "not what this pore does" in words
     assert neuron.judgement_rows(poor)[0][-1] == "not enough statistics"
+
+
+def test_a_model_that_takes_up_another_charge_than_a_slow_sine_tells_of_no_circuit(learned):
+    own = learned.fit.parameters.capacitance_e_nm_per_V / 8.0
+    one = neuron.in_circuit(replace(TRUTH, barrier_kT=0.5), 8.0, largest_V=9.6)
+
+    def said(factor, n=5):
+        taken = Estimate(factor * own, 0.99 * factor * own, 1.01 * factor * own, n, "")
+        nothing = neuron.caveat(learned, taken, 8.0)
+        return (
+            nothing,
+            neuron.finding(learned, one, 8.0, nothing),
+            neuron.label_of(learned, nothing),
+        )
+
+    for agreeing in (0.55, 1.0, 1.9):
+        assert said(agreeing)[0] == ""
+        assert said(agreeing)[1].startswith("With the fitted element the circuit cannot spike")
+    for other in (0.2, 4.6):
+        _, words, label = said(other)
+        assert words.startswith("Nothing follows for a circuit of this pore: the model takes up")
+        assert "not the pore's" in label
+    assert "an amount that is not known" in neuron.caveat(learned, results.NOTHING, 8.0)
 
 
 def test_without_water_the_order_is_not_recorded():

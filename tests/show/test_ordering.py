@@ -95,6 +95,29 @@ def test_time_constants_and_their_order_are_recovered():
     assert {r.verdict for r in tiny} == {"not enough statistics"}
 
 
+def test_time_constants_by_the_papers_width_are_judged_beside_the_direct_one():
+    up, down = relaxing("step_up", 1.0, 45, 20), relaxing("step_down", 3.0, 20, 45)
+    by_width = {
+        "Gaussian fit": ordering.relaxations(up, down, DEMO, width="fit"),
+        "direct width": ordering.relaxations(up, down, DEMO),
+    }
+    fitted, steps = by_width.values()
+    for direction, tau in (("forward", 1.0), ("reverse", 3.0)):
+        for fit in fitted.fits[direction].values():
+            assert fit.tau.value == pytest.approx(tau, rel=0.3)
+            assert fit.tau.low < tau < fit.tau.high
+    rows = ordering.claims_of_order([], steps, DEMO, fitted)
+    assert [(r.id, r.estimator) for r in rows if r.id > 8] == [
+        (n, width) for n in (10, 11) for width in by_width
+    ]
+    assert {r.verdict for r in rows if r.id == 10} == {"reproduced"}
+    told = ordering.rows_of_times(by_width)
+    assert [row[:2] for row in told[:2]] == [("0", name) for name in by_width]
+    assert told[1][2] == "–"  # no step up leads there
+    assert "(n = 40)" in told[1][3]
+    assert told[1][4] == "–, 45"
+
+
 def test_curves_without_an_amplitude_have_no_form():
     still = {"step_up": relaxing("step_up", 1.0, 40, 40), "step_down": {}}
     steps = ordering.relaxations(still["step_up"], still["step_down"], DEMO)

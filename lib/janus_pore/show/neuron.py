@@ -5,19 +5,22 @@ Fields and voltages are those of the reference box.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from ..errors import JanusPoreError
 from ..measure import circuit, memristor, series
 from ..measure.memristor import Fit, Judgement, Parameters, Recording
-from ..measure.statistics import Band, band, draw_sums
+from ..measure.statistics import Band, Estimate, band, draw_sums
 from ..spec import Profile, Sine
+from . import loops
 from .figures import CircuitMap, Curve, FloatArray, Modelled, Trace
 from .model import recording
-from .results import opened
+from .results import NOTHING, opened, sines
 from .scorecard import describe
 
 TRAINING = ("step_up", "step_down")
@@ -43,6 +46,10 @@ CURRENT_WINDOWS = 40
 """Windows of a recording over which its current is compared."""
 MOST_POINTS = 200
 """Points of a recording that are fitted: more are correlated and cost time."""
+
+UPTAKE_FACTOR = 2.0
+"""By how much the charge per volt of the model may differ from that of a slow sine before its
+current is not the pore's."""
 
 ILLUSTRATION = Parameters(
     orienting_field_V_per_nm=0.53,
@@ -424,15 +431,47 @@ def element_of(learned: Learned) -> Parameters:
     return ILLUSTRATION if learned.why else learned.fit.parameters
 
 
-def label_of(learned: Learned) -> str:
+def taken_up(profile: Profile) -> Estimate:
+    """Charge in e that the reservoirs take up per volt in the profile's slowest sine."""
+    with contextlib.suppress(JanusPoreError):  # none in the profile, or not run
+        slowest = min(sines(profile), key=lambda drive: drive.waveform.frequency_GHz)
+        one = loops.driven_if_run(profile, drive=slowest)
+        if one.loops:
+            return loops.capacitance(one)
+    return NOTHING
+
+
+def caveat(learned: Learned, taken: Estimate, length_x_nm: float) -> str:
+    """Why nothing follows for a circuit of the pore from a fitted element; empty where it may.
+
+    Charging that the model's C leaves out goes into its steady current.
+    """
+    if learned.why:
+        return ""
+    model = learned.fit.parameters.capacitance_e_nm_per_V / length_x_nm
+    if taken.enough and taken.low / UPTAKE_FACTOR <= model <= UPTAKE_FACTOR * taken.high:
+        return ""
+    slow = describe(taken, "e/V") if taken.enough else "an amount that is not known"
+    return (
+        f"Nothing follows for a circuit of this pore: the model takes up {model:.2g} e/V, a slow "
+        f"sine {slow}, so that charging of the reservoirs is part of the fitted current. "
+    )
+
+
+def label_of(learned: Learned, nothing_follows: str = "") -> str:
     """What every figure of the circuit must say about its element."""
     if learned.why:
         return "illustration: parameters not fitted to any data"
+    if nothing_follows:
+        return "element fitted to the steps of this run, its current not the pore's"
     return "element fitted to the steps of this run"
 
 
-def finding(learned: Learned, one: Neuron, length_x_nm: float) -> str:
-    """Whether the circuit spikes, in words, and what that rests on."""
+def finding(learned: Learned, one: Neuron, length_x_nm: float, nothing_follows: str = "") -> str:
+    """Whether the circuit spikes, in words, and what that rests on.
+
+    ``nothing_follows`` is from :func:`caveat`.
+    """
     largest = float(one.voltage_V[-1])
     beyond = ""
     if one.trace is not None and float(np.abs(one.trace.voltage_V).max()) > largest:
@@ -446,7 +485,7 @@ def finding(learned: Learned, one: Neuron, length_x_nm: float) -> str:
             "circuit is drawn with illustrative parameters that were fitted to nothing: it says "
             f"what such an element would do, not what this pore does. It {one.verdict}.{beyond}"
         )
-    text = f"With the fitted element the circuit {one.verdict}.{beyond}"
+    text = f"{nothing_follows}With the fitted element the circuit {one.verdict}.{beyond}"
     b = learned.fit.fitted["barrier_kT"].estimate
     if not b.enough:
         return text + " The barrier b has no interval, so this may change with more data."

@@ -22,6 +22,7 @@ from ..errors import SpecError
 from ..measure import current, series, water
 from ..measure.statistics import (
     FEWEST_UNITS,
+    RESAMPLES,
     Estimate,
     ExponentialFit,
     RelaxationForm,
@@ -232,12 +233,14 @@ def relaxations(
     profile: Profile,
     *,
     rising: str = "step_up",
+    width: water.Width = "direct",
 ) -> Steps:
     """σθ(t) after each step of the protocols ``rising`` and ``step_down``, with its fit.
 
     Angles are pooled over replicas at each time and over times so that a relaxation has
-    at least :data:`LEAST_POINTS_OF_A_RELAXATION` points, if it has as many frames; the
-    width is the direct one, since so few angles carry no fitted distribution.
+    at least :data:`LEAST_POINTS_OF_A_RELAXATION` points, if it has as many frames.
+    ``width`` ``direct`` is that of all molecules, ``fit`` the article's: of a normal
+    distribution fitted to those of all replicas together, at every time.
     """
     out = Steps({}, {})
     for direction, protocol, kind, found in (
@@ -257,7 +260,11 @@ def relaxations(
                 1, round(step.to_ps / (2 * LEAST_POINTS_OF_A_RELAXATION) / spacing)
             )
             curve = water.sigma_against_time(
-                data["theta"].values[:, late], time[late] - step.from_ps, bin_ps=bin_ps
+                data["theta"].values[:, late],
+                time[late] - step.from_ps,
+                bin_ps=bin_ps,
+                width=width,
+                resamples=RESAMPLES if width == "direct" else FITTED_RESAMPLES,
             )
             out.curves.setdefault(direction, {})[step.to_V_per_nm] = curve
             out.fits.setdefault(direction, {})[step.to_V_per_nm] = water.fit_relaxation(
@@ -285,6 +292,41 @@ def times_of(steps: Steps) -> dict[str, Curve]:
             )
         )
     return out
+
+
+TIMES = (
+    "E (V/nm)",
+    "width",
+    "ordering τ (ps)",
+    "relaxation τ (ps)",
+    "σθ at the end, up and down (°)",
+)
+"""Columns of :func:`rows_of_times`."""
+
+
+def rows_of_times(by_width: Mapping[str, Steps]) -> list[tuple[str, ...]]:
+    """Time constants and ends of the steps to each field, by the width that tells the spread."""
+    fields = sorted({E for one in by_width.values() for of in one.curves.values() for E in of})
+    return [
+        (f"{E:g}", name, *(_time(one, d, E) for d in DIRECTIONS),
+         ", ".join(_end(one, d, E) for d in DIRECTIONS))
+        for E in fields
+        for name, one in by_width.items()
+    ]  # fmt: skip
+
+
+def _time(steps: Steps, direction: str, E: float) -> str:
+    fit = steps.fits.get(direction, {}).get(E)
+    if fit is None:
+        return "–"
+    return scorecard.describe(fit.tau) if fit.identifiable else "not identifiable"
+
+
+def _end(steps: Steps, direction: str, E: float) -> str:
+    curve = steps.curves.get(direction, {}).get(E)
+    if curve is None:
+        return "–"
+    return f"{curve.sigma_deg.value[curve.at >= (1 - END) * curve.at[-1]].mean():.0f}"
 
 
 def shipped_times(profile: Profile) -> tuple[dict[str, Curve], str]:
@@ -329,6 +371,9 @@ def relaxation_panels(steps: Steps) -> dict[str, dict[float, Relaxation]]:
         for direction, curves in steps.curves.items()
     }
 
+
+FITTED_RESAMPLES = 200
+"""Draws of replicas for fitted widths in time: each takes a fit at every time."""
 
 END = 0.3
 """Share of the time after a step, its last, that tells the spread in which it ends."""
@@ -546,9 +591,25 @@ def _claims_of_sines(found: Iterable[tuple[str, Order]], profile: Profile) -> li
 
 
 def claims_of_order(
-    found: Iterable[tuple[str, Order]], steps: Steps, profile: Profile
+    found: Iterable[tuple[str, Order]],
+    steps: Steps,
+    profile: Profile,
+    fitted: Steps | None = None,
 ) -> list[scorecard.Row]:
-    """Judge claims 8 to 11; ``found`` is the order over sines, each with the runs it rests on."""
+    """Judge claims 8 to 11.
+
+    Parameters
+    ----------
+    found
+        The order over sines, each with the runs it rests on.
+    steps
+        Relaxations of the direct width.
+    profile
+        The run's profile.
+    fitted
+        The same of the width of fitted normal distributions, which judge claims 10 and 11
+        as well.
+    """
     if profile.system.pore == "none":
         return []
     rows = _claims_of_sines(found, profile)
@@ -556,6 +617,16 @@ def claims_of_order(
     if len(ends) > 1:
         rows.append(scorecard.row(8, [_slope_of_ends(ends, profile)], estimator="steps",
                                   run="step_up"))  # fmt: skip
+    by_width = {WIDTH_NAME["fit"]: fitted, WIDTH_NAME["direct"]: steps}
+    for name, one in by_width.items():
+        if one is not None and one.curves:
+            rows += _claims_of_steps(one, name, profile)
+    return sorted(rows, key=lambda r: r.id)
+
+
+def _claims_of_steps(steps: Steps, width: str, profile: Profile) -> list[scorecard.Row]:
+    """Claims 10 and 11 by one width."""
+    rows = []
     forward, reverse = (steps.fits.get(d, {}) for d in ("forward", "reverse"))
     parts = []
     for E_step in sorted(set(forward) & set(reverse)):
@@ -569,8 +640,8 @@ def claims_of_order(
             )
         else:
             parts.append(scorecard.decided(name, NOTHING, None, profile))
+    run = "step_up, step_down"
     if parts:
-        rows.append(scorecard.row(10, parts, run="step_up, step_down"))
-    if steps.curves:
-        rows.append(scorecard.row(11, _form_parts(steps, profile), run="step_up, step_down"))
+        rows.append(scorecard.row(10, parts, estimator=width, run=run))
+    rows.append(scorecard.row(11, _form_parts(steps, profile), estimator=width, run=run))
     return rows
