@@ -258,6 +258,7 @@ def test_differences_from_the_published_conditions_are_named():
     assert "replicas = 1 (published 10)" in found
     assert "5 nm" in found
     assert scorecard.differences(spec.load_profile("paper"), "sine") == ""
+    assert "replicas = 3 (" in scorecard.differences(DEMO, "sine", 3)
     pulses = scorecard.differences(DEMO, "ppd")
     assert "width_ps = 2 (not published; profile paper: 5)" in pulses
 

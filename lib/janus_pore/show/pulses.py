@@ -60,6 +60,11 @@ class Pulsed(NamedTuple):
         waveforms = self.profile.protocol(protocol).waveforms()
         return {k: w for k, w in waveforms.items() if isinstance(w, PulseTrain)}
 
+    @property
+    def replicas(self) -> dict[str, int]:
+        """How many there are of each protocol."""
+        return {p: next(iter(of.values())).sizes["replica"] for p, of in self.data.items()}
+
     def run(self, *protocols: str) -> str:
         """Where a result came from, e.g. ``ppf, replicas 0 to 9``."""
         return "; ".join(

@@ -372,8 +372,11 @@ def complete(rows: Sequence[Row], notebook: str | None = None) -> list[Row]:
     return sorted([*rows, *missing], key=lambda r: r.id)
 
 
-def differences(profile: Profile, protocol: str) -> str:
-    """How a protocol's conditions differ from the published ones, in words ("" if not)."""
+def differences(profile: Profile, protocol: str, replicas: int | None = None) -> str:
+    """How a protocol's conditions differ from the published ones, in words ("" if not).
+
+    ``replicas`` is how many there are, by default as many as the profile asks for.
+    """
     paper = load_profile("paper")
     found = []
     if profile.system.length_x_nm != paper.system.length_x_nm:
@@ -384,8 +387,9 @@ def differences(profile: Profile, protocol: str) -> str:
     published = paper.sweep if protocol == profile.sweep else protocol
     if protocol in profile.protocols and published in paper.protocols:
         mine, theirs = profile.protocols[protocol], paper.protocols[published]
-        if mine.replicas != theirs.replicas:
-            found.append(f"replicas = {mine.replicas} (published {theirs.replicas})")
+        there = mine.replicas if replicas is None else replicas
+        if there != theirs.replicas:
+            found.append(f"replicas = {there} (published {theirs.replicas})")
         ours, stated = mine.waveform.model_dump(), theirs.waveform.model_dump()
         scanned = set(mine.scan)
         found += [
