@@ -18,6 +18,12 @@ def pulsed(profile, **data):
     return pulses.Pulsed(profile, data)
 
 
+def test_replicas_are_counted_for_each_system():
+    found = pulsed(REDUCED, ppf=paired(REDUCED, "ppf", lambda d: 1.0 + 0.0 * d))
+    assert found.replicas == {"ppf": 20}
+    assert pulses.counted({"a": found, "b": NOTHING}) == "replicas a: 20 ppf; b: none"
+
+
 def test_ratios_and_memory_times_are_recovered():
     truth = {
         "ppf": lambda d: 1.2 + 2.0 * np.exp(-d / 8.0),

@@ -72,6 +72,14 @@ class Pulsed(NamedTuple):
         )
 
 
+def counted(systems: Mapping[str, Pulsed]) -> str:
+    """How many replicas of each protocol there are in each system, for the foot of a figure."""
+    return "replicas " + "; ".join(
+        f"{name}: {', '.join(f'{n} {p}' for p, n in one.replicas.items()) or 'none'}"
+        for name, one in systems.items()
+    )
+
+
 def pulsed(profile: Profile) -> Pulsed:
     """The series of the pulse protocols of a profile, as far as they were run.
 
