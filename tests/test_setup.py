@@ -1094,6 +1094,14 @@ def test_ci_runs_the_test_command_of_the_readme(tmp_path: Path) -> None:
     assert done.stdout == f"{commands[0]}|true|noninteractive|{ROOT}|\n"
 
 
+def printed_by_make(*words: str) -> list[str]:
+    """The commands that make would run, alike from a shell and from within ``make test``."""
+    alone = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return subprocess.run(
+        ["make", "-n", *words], cwd=ROOT, env=alone, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+
 @pytest.mark.parametrize(
     ("target", "work"),
     [
@@ -1104,9 +1112,7 @@ def test_ci_runs_the_test_command_of_the_readme(tmp_path: Path) -> None:
     ],
 )
 def test_each_target_sets_up_first_and_hands_gmx_on(target: str, work: str) -> None:
-    printed = subprocess.run(
-        ["make", "-n", "PROFILE=tiny", target], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
+    printed = printed_by_make(target, "PROFILE=tiny")
     (last,) = [number for number, line in enumerate(printed) if work in line]
     assert any("tools/setup_env.py" in line for line in printed[:last])
     assert 'GMX="$(cat .venv/gmx-path' in printed[last]
@@ -1115,10 +1121,7 @@ def test_each_target_sets_up_first_and_hands_gmx_on(target: str, work: str) -> N
 @pytest.mark.parametrize("target", ["report", "plan", "sweep"])
 def test_a_file_with_a_blank_in_its_name_stays_one_word(target: str) -> None:
     named = "my own/a.yaml"
-    printed = subprocess.run(
-        ["make", "-n", target, f"PROFILE={named}", f"CONFIG={named}"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.splitlines()  # fmt: skip
+    printed = printed_by_make(target, f"PROFILE={named}", f"CONFIG={named}")
     assert named in shlex.split(printed[-1])
 
 
@@ -1144,8 +1147,7 @@ def test_the_hosted_ci_calls_targets_that_are_there() -> None:
     for commands in calls.values():
         assert {"test", "report PROFILE=tiny"} <= set(commands)
         for command in commands:  # make itself refuses a target that is not there
-            subprocess.run(["make", "-n", *command.split()], cwd=ROOT, check=True,
-                           capture_output=True)  # fmt: skip
+            assert printed_by_make(*command.split())
     assert "exec make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert calls["newest"][0] == "lock LOCK_OPTIONS=--upgrade"
 
