@@ -561,19 +561,15 @@ class Profile(_Strict):
         """
         if self.variant:
             return ()
-        control = self.without_pore()
-        others = map(self.with_alternative, self.alternatives)
-        found: dict[str, Profile] = {}
-        for one in (control, *map(self.with_charge_set, self.charge_sets), *others):
-            if one.protocols or one.windows:
-                first = found.setdefault(one.variant, one)
-                found[one.variant] = first.model_copy(
-                    update={
-                        "protocols": first.protocols | one.protocols | first.protocols,
-                        "windows": first.windows or one.windows,
-                    }
-                )
-        return tuple(found.values())
+        charged = map(self.with_charge_set, self.charge_sets)
+        return _each_once((self.without_pore(), *charged, *self.compared()))
+
+    def compared(self) -> tuple[Profile, ...]:
+        """A profile for each system among the alternatives, with all that they run on it.
+
+        None where the system is not the profile's own.
+        """
+        return () if self.variant else _each_once(map(self.with_alternative, self.alternatives))
 
     def protocol(self, name: str) -> Protocol:
         """A protocol by name, or a :class:`SpecError` naming those there are."""
@@ -583,6 +579,21 @@ class Profile(_Strict):
                 f"it has {', '.join(sorted(self.protocols))}"
             )
         return self.protocols[name]
+
+
+def _each_once(profiles: Iterable[Profile]) -> tuple[Profile, ...]:
+    """Each system once, with all that is to run on it; none where nothing is."""
+    found: dict[str, Profile] = {}
+    for one in profiles:
+        if one.protocols or one.windows:
+            first = found.setdefault(one.variant, one)
+            found[one.variant] = first.model_copy(
+                update={
+                    "protocols": first.protocols | one.protocols | first.protocols,
+                    "windows": first.windows or one.windows,
+                }
+            )
+    return tuple(found.values())
 
 
 def with_its_own_charges(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -397,10 +397,12 @@ def test_steady_currents_forget_the_charging(held):
     assert found.discard_ps == 50.0
     assert np.mean(inside) >= 0.9
     assert list(found.passages) == found.curves["crossings"].x.tolist()
-    assert loops.rows_of_passages(found)[-1] == (
-        "passages of the middle plane at 1.2 V/nm in 0.6 ns; net, after 50 ps of each run",
-        "no ion; no ion",
-    )  # fmt: skip
+    last = loops.rows_of_passages({"pore": found})[-1]
+    assert last[:5] == ("pore", "1.2", "0.6", "no ion", "no ion")
+    assert len(last) == len(loops.PASSAGES)
+    assert [float(text.split(" ")[0]) for text in last[5:]] == pytest.approx([3.6, 3.6], rel=0.1)
+    absent_row = loops.rows_of_passages({"alone": loops.Steady({}, {}, why="not run yet")})
+    assert absent_row == [("alone", "not run yet", *["–"] * 5)]
     none = found.curves["crossings"]  # counting nothing still bounds the current
     assert (none.value == 0).all()
     assert (none.high > 0).all()
@@ -418,7 +420,25 @@ def test_passages_at_constant_fields_are_counted_whole_and_net_once_charged(held
     found = loops.steady(profile)
     assert found.passages[-1.2] == {"K": 2, "Cl": 2}
     assert found.late[-1.2] == {"K": 0, "Cl": 1}
-    assert loops.rows_of_passages(found)[0][1] == "2 K⁺ and 2 Cl⁻; 0 K⁺ and 1 Cl⁻"
+    row = loops.rows_of_passages({"pore": found})[0]
+    assert row[1:5] == ("−1.2", "0.6", "2 K⁺ and 2 Cl⁻", "0 K⁺ and 1 Cl⁻")
+
+
+def test_alternatives_at_constant_fields_stand_beside_the_profiles_system(held, monkeypatch):
+    own, profile = held(lambda E: 3.0 * E)
+    data = loops.opened(profile, "steady").data
+    narrow = spec.Alternative(system={"pore": "bond4"}, protocols=("steady",))
+    soft = spec.Alternative(system={"chalcogen_lj": "stewart"})  # compared by other means
+    both = profile.model_copy(update={"alternatives": (narrow, soft)})
+    monkeypatch.setattr(
+        loops, "opened",
+        lambda one, name: results.opened(one, name) if name not in one.protocols
+        else results.Opened(data if one.system.pore == "bond4" else {}, ""),
+    )  # fmt: skip
+    (name,) = others = loops.steady_of_alternatives(both)
+    assert name == "bond4, S: liang"
+    assert others[name].points == own.points
+    assert loops.steady_of_alternatives(profile) == {}
 
 
 def test_charging_at_constant_fields_gives_that_of_the_papers_sine(held, monkeypatch):

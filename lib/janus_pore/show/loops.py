@@ -24,6 +24,7 @@ from .results import (
     NOTHING,
     Drive,
     both_polarities,
+    choices,
     opened,
     replicas_of,
     shipped_name,
@@ -622,7 +623,8 @@ class Steady(NamedTuple):
     ``curves`` holds estimator to current against field, ``branches`` the same by polarity
     with its draws; ``discard_ps`` was left out at the beginning of each run. ``passages`` of the
     middle plane are by field and species, over ``covered_ns`` of all replicas together, ``late``
-    those along the field after what was left out, but those against it taken off.
+    those along the field after what was left out, but those against it taken off. ``points`` are
+    those of ``curves``, by estimator and field.
     """
 
     curves: dict[str, Curve]
@@ -632,6 +634,7 @@ class Steady(NamedTuple):
     passages: Mapping[float, Mapping[str, int]] = {}
     late: Mapping[float, Mapping[str, int]] = {}
     covered_ns: float = 0.0
+    points: Mapping[str, Mapping[float, Estimate]] = {}
     why: str = ""
 
     @property
@@ -676,7 +679,7 @@ def steady(profile: Profile, *, discard_ps: float | None = None) -> Steady:
         data["charge"].sum("species").transpose("replica", "estimator", "time").values
         for data in datasets
     ]
-    curves, branches = {}, {}
+    curves, branches, by_field = {}, {}, {}
     for k, estimator in enumerate(datasets[0]["estimator"].values.tolist()):
         # Without an event the interval is a bound from counting, which a mean cannot give.
         points = [
@@ -685,6 +688,7 @@ def steady(profile: Profile, *, discard_ps: float | None = None) -> Steady:
         ]
         stated = [p if p.enough else Estimate(p.value, np.nan, np.nan, 0, "") for p in points]
         order = np.argsort(E)
+        by_field[estimator] = {float(E[k]): points[k] for k in order}
         columns = [[p.value, p.low, p.high] for p in stated]
         curves[estimator] = Curve(E[order], *np.array(columns)[order].T)
         each = np.stack(
@@ -706,20 +710,40 @@ def steady(profile: Profile, *, discard_ps: float | None = None) -> Steady:
         {float(E[k]): _passages(datasets[k]) for k in order},
         {float(E[k]): _late(datasets[k], discard, float(np.sign(E[k]))) for k in order},
         lasted * datasets[0].sizes["replica"] / 1000,
+        by_field,
     )  # fmt: skip
 
 
-def rows_of_passages(constant: Steady) -> list[tuple[str, str]]:
-    """Passages of the middle plane at each constant field, from the beginning of the runs, either
-    way; of these the net number along the field after what the currents leave out."""
+def steady_of_alternatives(
+    profile: Profile, *, discard_ps: float | None = None
+) -> dict[str, Steady]:
+    """:func:`steady` for each alternative that was run at constant fields, as
+    :func:`janus_pore.show.results.choices` names them."""
+    others = {k: one for k, one in choices(profile).items() if one is not profile}
+    each = {name: steady(one, discard_ps=discard_ps) for name, one in others.items()}
+    return {name: found for name, found in each.items() if found.curves}
+
+
+PASSAGES = (
+    "system", "E (V/nm)", "ns", "passages of the middle plane", "net, later", "box (nA)",
+    "pore's slab (nA)",
+)  # fmt: skip
+"""Columns of :func:`rows_of_passages`."""
+
+
+def rows_of_passages(held: Mapping[str, Steady]) -> list[tuple[str, ...]]:
+    """Lines of a table of what passes at constant fields: passages of the middle plane from the
+    beginning of the runs, either way; and after what the currents leave out, their net number along
+    the field and the currents."""
     return [
         (
-            f"passages of the middle plane at {E:g} V/nm in {constant.covered_ns:.3g} ns; "
-            f"net, after {constant.discard_ps:g} ps of each run",
-            f"{_crossed(passages)}; {_crossed(constant.late[E])}",
+            name, f"{E:g}".replace("-", "−"), f"{one.covered_ns:.3g}",
+            *(_crossed(n[E]) for n in (one.passages, one.late)),
+            *(scorecard.describe(one.points[e][E]) for e in ("box", "pore")),
         )
-        for E, passages in constant.passages.items()
-    ]
+        for name, one in held.items()
+        for E in one.passages
+    ] + [(name, one.why, *["–"] * 5) for name, one in held.items() if one.why]  # fmt: skip
 
 
 def _mean_current(charge_e: FloatArray, time_ps: FloatArray, discard_ps: float) -> FloatArray:

@@ -298,12 +298,11 @@ def left_out(whys: Mapping[str, str], profile: Profile) -> str:
 
 def choices(profile: Profile) -> dict[str, Profile]:
     """The profile and its alternatives, by what tells their systems apart."""
-    others = map(profile.with_alternative, () if profile.variant else profile.alternatives)
     return {
         f"{one.system.pore}, S: {one.system.chalcogen_lj}"
         if not set(one.changed) - {"pore", "chalcogen_lj"}
         else one.variant: one
-        for one in (profile, *others)
+        for one in (profile, *profile.compared())
     }
 
 
