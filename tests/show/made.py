@@ -103,6 +103,7 @@ def _driven_by(I, t, rng):  # noqa: E741
                 np.cumsum(I * 0.1 / NANOAMPERE_PER_E_PER_PS + noise, axis=-1),
             ),
             "field": (("replica", "time"), np.zeros((len(I), len(t)))),
+            "ions_in_pore": (("replica", "species", "time"), np.zeros((len(I), 2, len(t)), int)),
         },
         coords={"replica": range(len(I)), "time": t, **COORDINATES},
     )

@@ -16,7 +16,14 @@ from ..measure import current, plasticity, series, statistics, water
 from ..measure.statistics import Band, Estimate, ExponentialFit, band, draw_sums, estimate
 from ..spec import Profile, PulseTrain
 from . import scorecard
-from .figures import ESTIMATOR_NAME, PROTOCOL_NAME, Curve, FloatArray, TrainSpread
+from .figures import (
+    ESTIMATOR_NAME,
+    PROTOCOL_NAME,
+    SPECIES_NAME,
+    Curve,
+    FloatArray,
+    TrainSpread,
+)
 from .results import NOTHING, opened, replicas_of, shipped_name, ships
 
 Measured = TypeVar("Measured", "Pairs", "Train")
@@ -559,6 +566,50 @@ def fit_rows(systems: Mapping[str, Pulsed]) -> list[tuple[str, ...]]:
     return rows
 
 
+ION_TABLE = (
+    "protocol", "pause (ps)", "in the pore at the start", "as the last pulse begins",
+    "through the middle plane, first pulse", "last pulse",
+)  # fmt: skip
+
+
+def ion_rows(found: Pulsed) -> list[tuple[str, ...]]:
+    """In how many replicas an ion sits in the pore before pulses, and how many ions cross in them
+    along the field, those against it taken off, all replicas together."""
+    rows = []
+    for protocol in (p for p in (*PAIRS, *TRAINS) if p in found.data):
+        for label, train in found.trains(protocol).items():
+            data, windows = found.data[protocol][label], plasticity.pulse_windows(train)
+            crossed = data["charge"].sel(estimator="crossings") * np.sign(train.pulse_V_per_nm)
+            rows.append(
+                (
+                    protocol,
+                    f"{train.delay_ps:g}",
+                    *(_occupied(data, at) for at in (float(data["time"][0]), windows[-1, 0])),
+                    *(_through(crossed, *windows[k]) for k in (0, -1)),
+                )
+            )
+    return rows
+
+
+def _occupied(data: xr.Dataset, at_ps: float) -> str:
+    """In how many replicas each ion is in the pore at a time."""
+    there = (data["ions_in_pore"].sel(time=at_ps, method="nearest") > 0).sum("replica")
+    return f"{_of_each(there)} in {data.sizes['replica']} replicas"
+
+
+def _through(crossed_e: xr.DataArray, begin_ps: float, end_ps: float) -> str:
+    """What crossed between two times, by ion."""
+    end, begin = (crossed_e.sel(time=at, method="nearest") for at in (end_ps, begin_ps))
+    return _of_each((end - begin).sum("replica"))
+
+
+def _of_each(number: xr.DataArray) -> str:
+    """A whole number of each ion that there is, e.g. ``23 Cl⁻``."""
+    counts = {s: round(float(number.sel(species=s))) for s in number["species"].values.tolist()}
+    text = ", ".join(f"{n} {SPECIES_NAME[s]}" for s, n in counts.items() if n)
+    return text.replace("-", "−") or "none"
+
+
 def all_pairs(found: Pulsed) -> dict[str, Pairs]:
     """Pairs of both protocols, as far as they were run."""
     return {p: pairs(found, p) for p in PAIRS if p in found.data}
@@ -583,6 +634,12 @@ def finding(found: Pulsed, control: Pulsed) -> str:
         if protocol in control.data:
             other = pairs(control, protocol).ratio.at((0, k))
             text += f", {scorecard.describe(other)} without"
+        _, _, at_start, _, first, second = next(r for r in ion_rows(found) if r[0] == protocol)
+        if {first, second} != {"none"}:
+            text += (
+                f"; in the pore at its start {at_start}; across its middle plane along the field "
+                f"{first} in the first pulse and {second} in the second"
+            )
         parts.append(text)
     if not control.data:
         parts.append(f"the membrane without a pore: {control.why}")
