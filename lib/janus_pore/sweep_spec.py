@@ -16,7 +16,7 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -26,6 +26,7 @@ from .spec import (
     ALONE,
     Profile,
     Sine,
+    Waveform,
     key,
     load_profile,
     read_yaml,
@@ -35,6 +36,8 @@ from .spec import (
 
 OF_THE_WAVE = ("amplitude_V_per_nm", "frequency_GHz")
 """Axes that change every sine of the protocols chosen; the others change the system."""
+
+_OF_WAVEFORMS = {name for kind in get_args(get_args(Waveform)[0]) for name in kind.model_fields}
 
 Names = tuple[Annotated[str, Field(pattern=r"^[\w.+-]+$")], ...]
 
@@ -53,6 +56,17 @@ class Vary(_Strict):
     seed: tuple[int, ...] = ()
     amplitude_V_per_nm: tuple[float, ...] = ()
     frequency_GHz: tuple[float, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_waveforms(cls, given: Any) -> Any:
+        unknown = set(given) - set(cls.model_fields) if isinstance(given, dict) else set()
+        for name in sorted(unknown & _OF_WAVEFORMS):
+            raise ValueError(
+                f"{name} is a waveform's own parameter; vary it by the scan of a protocol, such as "
+                f"fixed: {{protocols.ppd.scan: {{{name}: [1, 2]}}}}, a column of the table"
+            )
+        return given
 
     @model_validator(mode="after")
     def _check(self) -> Self:

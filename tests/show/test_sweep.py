@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import yaml
 from filelock import FileLock
+from made import paired, relaxing
 
 from janus_pore import paths
 from janus_pore.drive import stages
-from janus_pore.errors import RunError
+from janus_pore.errors import RunError, SpecError
 from janus_pore.show import figures, sweep
 from janus_pore.sweep_spec import load_sweep, points
 
@@ -207,3 +208,73 @@ def test_a_point_whose_series_are_damaged_does_not_stop_the_summary(sweep_file: 
         assert f"delete {index} and run the sweep again" in found[label]["error"]
     assert "there is no series" in found["pore=hollow6"]["error"]
     assert "its series cannot be read" in page.read_text(encoding="utf-8")
+
+
+def test_a_point_whose_notebook_failed_has_its_numbers_in_tidy_tables(
+    sweep_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = {"width_ps": [5.0, 6.0], "pulse_V_per_nm": [0.5, 0.8]}
+    content = {
+        "profile": "demo",
+        "protocols": ["ppd", "step_up"],
+        "vary": {"seed": [1, 2]},
+        "fixed": {"protocols.ppd.scan": scan, "protocols.step_up.scan": {"to_V_per_nm": [0.8]}},
+        "notebooks": ["05_plasticity"],
+    }
+    sweep_file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    chosen = load_sweep(sweep_file)
+    own = chosen.receipt("seed=1", "series")
+    with sweep.at_home(chosen):
+        one = points(chosen)["seed=1"]
+        receipts = [job.receipt for job in stages.work(points(chosen)).before("seed=1")]
+        for receipt in (*receipts, own):
+            receipt.parent.mkdir(parents=True, exist_ok=True)
+            receipt.write_text("{}", encoding="utf-8")
+        one.results_dir.mkdir(parents=True)
+        (one.results_dir / "series.json").write_text("{}", encoding="utf-8")
+        (one.results_dir / "05_plasticity.failed").write_text("NotebookError: no step_down")
+        made = {("ppd", k): data for k, data in paired(one, "ppd", lambda _: 0.5).items()}
+        ((label, angles),) = relaxing("step_up", 2.0, 60.0, 30.0, profile=one).items()
+        still = next(iter(made.values())).interp(time=angles["time"], kwargs={"fill_value": 0.0})
+        made["step_up", label] = angles.isel(replica=slice(0, 20)).merge(still, join="override")
+        for data in made.values():
+            data.attrs["length_x_nm"] = 8.0
+        monkeypatch.setattr(sweep, "_stacked", lambda _: made)
+        sweep.summarise(chosen)
+        numbers, each = (
+            list(csv.DictReader((paths.results_dir() / name).open(encoding="utf-8")))
+            for name in ("summary.csv", "pulses.csv")
+        )
+        page = (paths.results_dir() / "index.html").read_text(encoding="utf-8")
+    states = {(row["point"], row["status"]) for row in numbers}
+    assert states == {("seed=1", "done"), ("seed=1", "failed"), ("seed=2", "missing")}
+    ratios = [row for row in numbers if row["quantity"] == "I1/I0"]
+    at = {(row["width_ps"], row["pulse_V_per_nm"], row["estimator"]) for row in ratios}
+    assert len(ratios) == len(at) == 2 * 2 * 3
+    for row in ratios:
+        assert float(row["low"]) < float(row["value"]) < float(row["high"])
+        assert float(row["value"]) == pytest.approx(0.5, rel=0.1)
+    (spread,) = (row for row in numbers if row["quantity"] == "spread at the end")
+    assert float(spread["value"]) == pytest.approx(30.0, abs=1.5)
+    assert (spread["to_V_per_nm"], spread["width_ps"], spread["unit"]) == ("0.8", "", "°")
+    assert len(each) == 4 * 20 * 3 * 2
+    of_one = [row for row in each if (row["width_ps"], row["pulse_V_per_nm"]) == ("6.0", "0.8")]
+    first, second = (
+        np.mean(
+            [float(r["current_nA"]) for r in of_one if r["pulse"] == n and r["estimator"] == "box"]
+        )
+        for n in "01"
+    )
+    assert first == pytest.approx(4.0, rel=0.05)
+    assert second / first == pytest.approx(0.5, rel=0.05)
+    assert of_one[-1]["to_ps"] == f"{2 * 6 + one.protocol('ppd').waveform.delay_ps:g}"
+    assert "no step_down" in page
+    assert "I1/I0" in page
+    assert "I0 (nA)" not in page
+
+
+@pytest.mark.parametrize("name", ["width_ps", "pulse_V_per_nm", "to_V_per_nm"])
+def test_what_a_scan_varies_is_said_to_be_varied_by_it(sweep_file: Path, name: str) -> None:
+    sweep_file.write_text(yaml.safe_dump({"profile": "tiny", "vary": {name: [1]}}), "utf-8")
+    with pytest.raises(SpecError, match=rf"{name} is a waveform's own .*ppd.scan: \{{{name}: \["):
+        load_sweep(sweep_file)

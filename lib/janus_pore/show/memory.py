@@ -81,10 +81,19 @@ def _ends(
     for label, data in found.items():
         step = waveforms[label]
         assert isinstance(step, Step)
-        time = data["time"].values
-        since = time[-1] - END * (time[-1] - step.from_ps)
-        out[step.to_V_per_nm] = data.isel(time=np.flatnonzero(time > since))
+        out[step.to_V_per_nm] = _end(data, step)
     return dict(sorted(out.items()))
+
+
+def _end(data: xr.Dataset, step: Step) -> xr.Dataset:
+    """The last frames of a step."""
+    time = data["time"].values
+    return data.isel(time=np.flatnonzero(time > time[-1] - END * (time[-1] - step.from_ps)))
+
+
+def spread_at_end(data: xr.Dataset, step: Step) -> Estimate:
+    """σθ (degrees) at the :data:`END` of one step."""
+    return _width([_end(data, step)]).sigma_deg.at(0)
 
 
 def _spread(ends: Mapping[float, Sequence[xr.Dataset]]) -> Curve:

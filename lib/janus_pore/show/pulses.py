@@ -155,6 +155,12 @@ def _opened(profile: Profile, protocols: Sequence[str]) -> dict[str, dict[str, x
     return {p: dict(data) for p, data in every.items() if data}
 
 
+def pulse_currents(data: xr.Dataset, train: PulseTrain) -> FloatArray:
+    """Mean current of both ions together in each pulse, nA, (replicas, estimators, pulses)."""
+    windows = plasticity.pulse_windows(train)
+    return plasticity.pulse_currents(_charge(data), data["time"].values, windows)
+
+
 def estimators_of(data: xr.Dataset) -> list[str]:
     """Names of the estimators of the current."""
     return [str(e) for e in data["estimator"].values]
@@ -226,6 +232,11 @@ def pairs(found: Pulsed, protocol: str) -> Pairs:
     trains, by_delay = found.trains(protocol), {}
     for label, data in found.data[protocol].items():
         by_delay[trains[label].delay_ps] = _pair_currents(data, trains[label])
+    if len(by_delay) < len(found.data[protocol]):
+        raise MeasureError(
+            f"protocol {protocol!r} has pairs of the same delay, "
+            f"{', '.join(found.data[protocol])}; take each with pulse_currents"
+        )
     return _pairs(by_delay, estimators_of(data))
 
 
@@ -407,8 +418,7 @@ def train(found: Pulsed, protocol: str) -> Train:
     """Current of every pulse of a train over that of its first."""
     (data,) = found.data[protocol].values()
     (waveform,) = found.trains(protocol).values()
-    windows = plasticity.pulse_windows(waveform)
-    nA = plasticity.pulse_currents(_charge(data), data["time"].values, windows)
+    nA = pulse_currents(data, waveform)
     return Train(estimators_of(data), nA, *plasticity.ratios(nA))
 
 

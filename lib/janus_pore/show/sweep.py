@@ -28,11 +28,11 @@ from filelock import FileLock, Timeout
 from .. import paths
 from ..drive import ensemble, stages
 from ..errors import JanusPoreError, MissingInputError, RunError
-from ..measure import series, statistics
+from ..measure import plasticity, series, statistics
 from ..measure.statistics import Estimate
-from ..spec import Profile, Sine
+from ..spec import Profile, PulseTrain, Sine, Step
 from ..sweep_spec import Sweep, load_sweep, parameters, points, write_receipt
-from . import figures, loops, report, scorecard
+from . import figures, loops, memory, pulses, report, scorecard
 from .page import table
 
 MOST_PANELS = 24
@@ -40,6 +40,8 @@ MOST_PANELS = 24
 
 COLUMNS = ("protocol", "waveform", "quantity", "estimator", "value", "low", "high",
            "independent", "unit")  # fmt: skip
+COLUMNS_OF_PULSES = ("protocol", "waveform", "replica", "estimator", "pulse", "from_ps", "to_ps",
+                     "current_nA")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Found:
     estimator: str
     estimate: Estimate
     unit: str
+    on_page: bool = True
 
     def cells(self) -> list[object]:
         """In the order of :data:`COLUMNS`; an interval only where there is one."""
@@ -158,7 +161,8 @@ def execute(chosen: Sweep, profile: Profile, name: str) -> Path:
 
 
 def findings(profile: Profile) -> list[Found]:
-    """What a point's series say: voltage, charge moved, area of a sine's loop."""
+    """What a point's series say: voltage, charge moved; current of each pulse and its ratio to the
+    first; the spread in which a step ends; area of a sine's loop."""
     out = []
     for (protocol, label), data in _stacked(profile).items():
         waveform = profile.protocol(protocol).waveforms()[label]
@@ -169,6 +173,11 @@ def findings(profile: Profile) -> list[Found]:
         for estimator in data["estimator"].values.tolist():
             charge = statistics.mean(moved.sel(estimator=estimator).values)
             out.append(Found(protocol, label, "charge moved", estimator, charge, "e"))
+        if isinstance(waveform, PulseTrain):
+            out += _of_pulses(protocol, label, data, waveform)
+        if isinstance(waveform, Step) and np.isfinite(data["theta"]).any():
+            spread = memory.spread_at_end(data, waveform)
+            out.append(Found(protocol, label, "spread at the end", "direct width", spread, "°"))
         if not isinstance(waveform, Sine) or waveform.cycles < 1:
             continue
         if waveform.period_ps >= 4 * profile.run.current_window_ps:  # else a cycle has no loop
@@ -176,6 +185,37 @@ def findings(profile: Profile) -> list[Found]:
                 area = loops.loop_areas(species["total"])["whole"]
                 out.append(Found(protocol, label, "loop area", estimator, area, "nA·V/nm"))
     return out
+
+
+def _of_pulses(protocol: str, label: str, data: xr.Dataset, train: PulseTrain) -> list[Found]:
+    nA = pulses.pulse_currents(data, train)
+    ratio, _ = plasticity.ratios(nA)
+    out = []
+    for k, estimator in enumerate(pulses.estimators_of(data)):
+        for n in range(train.pulses):
+            mean = statistics.mean(nA[:, k, n])
+            out.append(Found(protocol, label, f"I{n}", estimator, mean, "nA", on_page=False))
+            if n:
+                last = n == train.pulses - 1
+                value = ratio.at((k, n))
+                out.append(Found(protocol, label, f"I{n}/I0", estimator, value, "", on_page=last))
+    return out
+
+
+def rows_of_pulses(profile: Profile) -> Iterator[list[object]]:
+    """Mean current of each pulse in each replica of a point, in the order of
+    :data:`COLUMNS_OF_PULSES`."""
+    for (protocol, label), data in _stacked(profile).items():
+        train = profile.protocol(protocol).waveforms()[label]
+        if not isinstance(train, PulseTrain):
+            continue
+        nA, windows = pulses.pulse_currents(data, train), plasticity.pulse_windows(train)
+        for r, replica in enumerate(data["replica"].values.tolist()):
+            for k, estimator in enumerate(pulses.estimators_of(data)):
+                for n, window in enumerate(windows):
+                    within = (f"{x:g}" for x in window)
+                    current = f"{nA[r, k, n]:.6g}"
+                    yield [protocol, label, replica, estimator, n, *within, current]
 
 
 def _stacked(profile: Profile) -> dict[tuple[str, str], xr.Dataset]:
@@ -215,10 +255,19 @@ def failure(chosen: Sweep, label: str, profile: Profile, jobs: Sequence[stages.J
     return f"not run yet: {', '.join(lacking)}" if lacking else None
 
 
-def summarise(chosen: Sweep, *, ns_per_job: float = 0.0) -> Path:
-    """Write the summary of a sweep: ``summary.csv``, ``comparison.*`` and ``index.html``.
+def _has_series(chosen: Sweep, label: str, profile: Profile, jobs: Sequence[stages.Job]) -> bool:
+    """Whether a point's series are there and of these settings, whatever its notebooks did."""
+    receipt = paths.results_dir() / ".made" / chosen.receipt(label, "series").name
+    wanted = [receipt, profile.results_dir / "series.json", *(job.receipt for job in jobs)]
+    return all(path.is_file() for path in wanted)
 
-    Of a whole profile it is the report, under ``report/<profile>``.
+
+def summarise(chosen: Sweep, *, ns_per_job: float = 0.0) -> Path:
+    """Write the summary of a sweep: ``summary.csv``, ``pulses.csv``, ``comparison.*`` and
+    ``index.html``.
+
+    A point whose notebook failed has its numbers, and a line with the reason. Of a whole profile
+    it is the report, under ``report/<profile>``.
 
     Parameters
     ----------
@@ -247,7 +296,7 @@ def summarise(chosen: Sweep, *, ns_per_job: float = 0.0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     whys = {label: failure(chosen, label, p, jobs.before(label)) for label, p in profiles.items()}
     found = {}
-    for label in [label for label, why in whys.items() if why is None]:
+    for label in [k for k, p in profiles.items() if _has_series(chosen, k, p, jobs.before(k))]:
         try:
             found[label] = findings(profiles[label])
         except (JanusPoreError, OSError, ValueError, KeyError) as error:
@@ -255,17 +304,30 @@ def summarise(chosen: Sweep, *, ns_per_job: float = 0.0) -> Path:
                 f"its series cannot be read: {error}; delete "
                 f"{profiles[label].results_dir / 'series.json'} and run the sweep again"
             )
-    axes = list(chosen.vary.axes)
+    scans = {label: _scanned(profile, at[label]) for label, profile in profiles.items()}
+    names = list(dict.fromkeys(n for of in scans.values() for one in of.values() for n in one))
+    start = ["point", *chosen.vary.axes, *names]
+
+    def place(label: str, run: tuple[str, str] | None) -> list[object]:
+        values = scans[label][run] if run else {}
+        return [label, *at[label].values(), *(values.get(n, "") for n in names)]
+
     with (folder / "summary.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        rows.writerow(["point", *axes, "status", *COLUMNS, "error"])
+        rows.writerow([*start, "status", *COLUMNS, "error"])
         for label, why in whys.items():
-            start = [label, *at[label].values()]
             for one in found.get(label, []):
-                rows.writerow([*start, "done", *one.cells(), ""])
+                at_run = place(label, (one.protocol, one.waveform))
+                rows.writerow([*at_run, "done", *one.cells(), ""])
             if why is not None:
                 status = "missing" if why.startswith("not run yet") else "failed"
-                rows.writerow([*start, status, *[""] * len(COLUMNS), why])
+                rows.writerow([*place(label, None), status, *[""] * len(COLUMNS), why])
+    with (folder / "pulses.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow([*start, *COLUMNS_OF_PULSES])
+        for label in found:
+            for row in rows_of_pulses(profiles[label]):
+                rows.writerow([*place(label, (str(row[0]), str(row[1]))), *row])
     parts = [f"# Sweep {chosen.name}\n\n{chosen.description}"]
     parts += [_overview(chosen, whys, found)]
     if found:
@@ -276,6 +338,17 @@ def summarise(chosen: Sweep, *, ns_per_job: float = 0.0) -> Path:
     )
 
 
+def _scanned(
+    profile: Profile, but: Mapping[str, object]
+) -> dict[tuple[str, str], dict[str, object]]:
+    """Protocol and waveform to what its protocol scans, but for what the sweep varies."""
+    return {
+        (name, label): {n: getattr(waveform, n) for n in one.scan if n not in but}
+        for name, one in profile.protocols.items()
+        for label, waveform in one.waveforms().items()
+    }
+
+
 def _overview(
     chosen: Sweep, whys: Mapping[str, str | None], found: Mapping[str, Sequence[Found]]
 ) -> str:
@@ -284,12 +357,13 @@ def _overview(
     for label, why in whys.items():
         numbers: dict[str, list[str]] = {}
         runs = {(one.protocol, one.waveform) for one in found.get(label, [])}
-        for one in found.get(label, []):
+        for one in (one for one in found.get(label, []) if one.on_page):
             run = f"{one.protocol}, {one.waveform}" if len(runs) > 1 else ""
             exact = f"{one.estimate.value:.3g}"
             text = scorecard.describe(one.estimate) if one.estimator else exact
             words = " ".join(filter(None, [run, one.estimator, text]))
-            numbers.setdefault(f"{one.quantity} ({one.unit})", []).append(words)
+            unit = f" ({one.unit})" if one.unit else ""
+            numbers.setdefault(f"{one.quantity}{unit}", []).append(words)
         rows.append(
             {
                 "point": label,
