@@ -208,10 +208,16 @@ def test_a_waveform_from_a_file_in_one_command(
     wave = tmp_path / "ramp.txt"
     wave.write_text("# ps V/nm\n0 0\n0.5 0.4\n1.0 -0.4\n")
     command = ["wave", str(profile), str(wave), "--output", str(tmp_path / "out")]
-    assert main([*command, "--step-ps", "0.25", "--replicas", "2", "--workers", "2"]) == 0
+    assert main(command) == 1
+    assert "pieces of 0.5 ps, as between its times, lose 100%" in capsys.readouterr().err
+    command += ["--step-ps", "0.25", "--replicas", "2", "--workers", "2"]
+    assert main([*command, "--plan"]) == 0
+    assert re.search(r"(?m)^ramp +2 ", capsys.readouterr().out)
+    assert not (tmp_path / "out").exists()
+    assert main(command) == 0
     said = capsys.readouterr().out
     assert "4 constant pieces, at most 0.2 V/nm from the file" in said
-    files = sorted((tmp_path / "out").glob("ramp-r*.nc"))
+    files = sorted((tmp_path / "out").glob("ramp-*-r*.nc"))
     assert len(files) == 2
     run = series.read(files[0])
     assert run.time.values[-1] == pytest.approx(1.0)

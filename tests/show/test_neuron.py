@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from janus_pore.errors import MissingInputError
 from janus_pore.measure import memristor
 from janus_pore.measure.statistics import Estimate
 from janus_pore.show import figures, neuron, results
+from janus_pore.show.scorecard import write_json
 
 REDUCED = spec.load_profile("reduced")
 TRUTH = memristor.Parameters(
@@ -225,6 +227,25 @@ def test_learning_needs_the_steps(tmp_path, monkeypatch):
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
     with pytest.raises(MissingInputError):
         neuron.learn(REDUCED, "box")
+
+
+def test_without_steps_in_the_profile_there_is_no_model():
+    pulses = {"ppd": REDUCED.protocol("ppd")}
+    learned = neuron.learn(REDUCED.model_copy(update={"protocols": pulses}), "box")
+    assert learned.why == "the profile has no step_up and no step_down, which it is fitted to"
+    assert neuron.training_columns(learned) == neuron.held_out_columns(learned) == {}
+
+
+def test_a_fitted_model_can_be_taken_elsewhere(tmp_path):
+    recorded = {p: made(p, replicas=4) for p in ("step_up", "step_down")}
+    training = neuron.recordings(REDUCED, recorded, "box")
+    learned = neuron.judged(training, {})
+    content = neuron.as_record(learned, "box", 8.0, "takes up too little")
+    kept = json.loads(write_json(tmp_path / "model.json", content).read_text(encoding="utf-8"))
+    assert memristor.Parameters(**kept["parameters"]) == learned.fit.parameters
+    low, high = kept["fitted"]["tau_up_ps"]["interval"]
+    assert low < kept["parameters"]["tau_up_ps"] < high
+    assert kept["not_for_circuits"] == (learned.why or "takes up too little")
 
 
 def test_of_what_ships_the_steps_of_one_direction_are_enough(tmp_path, monkeypatch):

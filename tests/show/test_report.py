@@ -14,7 +14,7 @@ from nbformat import v4
 
 from janus_pore import paths, spec
 from janus_pore.measure.statistics import Estimate
-from janus_pore.show import page, report, scorecard
+from janus_pore.show import page, report, scorecard, sweep
 
 DEMO = spec.load_profile("demo")
 
@@ -261,6 +261,18 @@ def test_a_report_begun_in_a_session_has_no_widgets(tmp_path, monkeypatch):
 def test_an_unknown_profile_is_one_line(capsys):
     assert report.main(["--profile", "nosuch"]) == 1
     assert "nosuch" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("JANUS_PORE_RESULTS", str(tmp_path / "file" / "results"))
+    sweep_file = tmp_path / "s.yaml"
+    sweep_file.write_text("{profile: tiny, vary: {seed: [1]}}", encoding="utf-8")
+    assert sweep.main(["summary", str(sweep_file)]) == 1
+    assert report.main(["--profile", "tiny"]) == 1
+    for line in capsys.readouterr().err.splitlines():
+        assert line.startswith("error: [Errno 20] Not a directory")
+        assert "$JANUS_PORE_RESULTS" in line
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from ..build.system import build_system
 from ..errors import JanusPoreError, SpecError
-from ..spec import Profile, Protocol, load_profile, validated
+from ..spec import Profile, Protocol, key, load_profile, validated
 from . import ensemble, field, windows
 from .workers import time_left
+
+MOST_LOST = 0.1
+"""Most of a wave's largest field that pieces as long as between its times may lose."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,6 +80,16 @@ def _wave(profile: Profile, options: argparse.Namespace) -> None:
         f"{field.sampling_error(wave):.3g} V/nm from the file; fields are applied times "
         f"{profile.field_scale:g} for the voltage of a {profile.reference_length_x_nm:g} nm box"
     )
+    lost = field.sampling_error(wave) / (max(map(abs, wave.fields_V_per_nm)) or 1.0)
+    if options.step_ps is None and lost > MOST_LOST:
+        raise SpecError(
+            f"{options.file}: constant pieces of {wave.step_ps:g} ps, as between its times, lose "
+            f"{lost:.0%} of its largest field; give shorter ones with --step-ps, or --step-ps "
+            f"{wave.step_ps:g} to take them so"
+        )
+    if options.plan:
+        print(ensemble.plan_table(ensemble.plan(profile, [name])))
+        return
     build_system(profile.system)
     records = ensemble.run_protocol(
         profile, name, workers=options.workers, walltime_h=options.walltime_h
@@ -87,7 +100,9 @@ def _wave(profile: Profile, options: argparse.Namespace) -> None:
     folder = options.output or profile.results_dir
     for record in records:
         whole = series.concatenate(list(record.series))
-        print(series.write(whole, folder / f"{name}-r{record.replica:03d}.nc"))
+        # two waves of one name stay apart
+        file = f"{name}-{key(wave, digits=6)}-r{record.replica:03d}.nc"
+        print(series.write(whole, folder / file))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("wave", parents=[shared, running], help="run a field from a file")
     command.add_argument("file", type=Path, help="two columns: time in ps, field in V/nm")
     command.add_argument("--step-ps", type=float, help="constant pieces; default: as in the file")
+    command.add_argument("--plan", action="store_true", help="only ns, hours and storage")
     command.add_argument("--replicas", type=int, default=1)
     command.add_argument("--frame-ps", type=float, default=0.1)
     command.add_argument("--output", type=Path, help="folder of the series; default: results/")

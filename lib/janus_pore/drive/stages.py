@@ -425,7 +425,7 @@ def plan_table(
             "",
             f"at {ns_per_day:g} ns/day for each replica and {overhead_s:g} s for each segment: "
             f"{work_h:.0f} h of work, the longest job {longest:.1f} h",
-            f"{'replicas at once':>16}{'days':>10}{'busy':>8}",
+            f"{'jobs at once':>16}{'days':>10}{'busy':>8}",
         ]
         for n in slots:
             span = makespan(chosen.jobs, hours, n)

@@ -6,8 +6,9 @@ Fields and voltages are those of the reference box.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -116,13 +117,16 @@ def learn(profile: Profile, estimator: str) -> Learned:
 
     Where the control was run, the charging is fitted to it first and held. Of protocols with
     a scan the longest waveform is held out, and only what has two replicas or more: one has
-    no scatter to hold a prediction against.
+    no scatter to hold a prediction against. A profile without steps has no model.
 
     Raises
     ------
     MissingInputError
         If steps of one direction have not been run, or none ship.
     """
+    if absent := [p for p in TRAINING if p not in profile.protocols]:
+        why = f"the profile has no {' and no '.join(absent)}, which it is fitted to"
+        return Learned(Fit(Parameters(), {}), None, {}, {}, [], why)
     steps = _open_those_run(profile, TRAINING)
     lacking = [p for p in TRAINING if p not in steps]
     if lacking and (profile.source == "live" or not steps):
@@ -264,6 +268,30 @@ def parameter_rows(learned: Learned) -> list[tuple[str, ...]]:
             (symbol, describe(best.estimate) if best else "–", how, f"{getattr(used, name):.3g}")
         )
     return rows
+
+
+def as_record(learned: Learned, estimator: str, length_x_nm: float, caveat: str) -> dict[str, Any]:
+    """The fitted model for other programs: ``parameters`` are those of
+    :class:`janus_pore.measure.memristor.Parameters`, for fields of a box of ``length_x_nm``.
+
+    ``not_for_circuits`` says why it should not stand for the pore in a circuit; empty if it may.
+    """
+    fitted = {**learned.fit.fitted, **(learned.charging.fitted if learned.charging else {})}
+    return {
+        "parameters": dataclasses.asdict(learned.fit.parameters),
+        "length_x_nm": length_x_nm,
+        "estimator": estimator,
+        "fitted": {
+            name: {
+                "interval": [one.estimate.low, one.estimate.high] if one.estimate.enough else None,
+                "replicas": one.estimate.n_independent,
+                "not_identifiable": one.reason,
+            }
+            for name, one in fitted.items()
+        },
+        "fitted_to": list(learned.training),
+        "not_for_circuits": learned.why or caveat,
+    }  # fmt: skip
 
 
 JUDGEMENTS = (

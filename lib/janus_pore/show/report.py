@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -571,41 +571,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "seed": options.seed,
     }
     system = {name: value for name, value in asked.items() if value is not None}
-    failures: dict[str, str] = {}
-    status = 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return exit_status(lambda: _made(options, system))
+
+
+def exit_status(work: Callable[[], int]) -> int:
+    """What a command ends with; why its work failed is told in one line."""
     try:
-        profile = load_profile(options.profile, _of_system(system))
-        nothing_to_do = set()
-        if profile.source == "campaign":
-            nothing_to_do.add("02_simulate")
-        if profile.system.pore == "none":
-            nothing_to_do.add("04_water_order")  # no pore, no water in it
-        names = options.only or [n for n in NOTEBOOKS if n not in nothing_to_do]
-        if not options.only:
-            _leave_out(profile, nothing_to_do)  # live runs and what ships share a folder
-        for name in names:
-            print(f"{name} …", flush=True)
-            start = time.monotonic()
-            try:
-                run_notebook(name, options.profile, system)
-            except NotebookError as error:
-                failures[name] = str(error)
-                print(str(error), file=sys.stderr, flush=True)
-                if profile.source == "campaign" and error.lacks_input:
-                    continue  # notebooks of what ships do not build on one another
-                status = 1
-                if not options.only:
-                    _leave_out(profile, names[names.index(name) + 1 :])
-                break
-            print(f"{name} done in {time.monotonic() - start:.0f} s", flush=True)
-        index = write_report(profile, failures, options.report or paths.report_dir())
+        return work()
     except JanusPoreError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(
+            f"error: {error}; make room, or let $JANUS_PORE_RESULTS or $JANUS_PORE_RUNS name a "
+            "folder that can be written",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("stopped; the same command continues where it was", file=sys.stderr)
         return 130
+
+
+def _made(options: argparse.Namespace, system: Mapping[str, Any]) -> int:
+    failures: dict[str, str] = {}
+    status = 0
+    profile = load_profile(options.profile, _of_system(system))
+    nothing_to_do = set()
+    if profile.source == "campaign":
+        nothing_to_do.add("02_simulate")
+    if profile.system.pore == "none":
+        nothing_to_do.add("04_water_order")  # no pore, no water in it
+    names = options.only or [n for n in NOTEBOOKS if n not in nothing_to_do]
+    if not options.only:
+        _leave_out(profile, nothing_to_do)  # live runs and what ships share a folder
+    for name in names:
+        print(f"{name} …", flush=True)
+        start = time.monotonic()
+        try:
+            run_notebook(name, options.profile, system)
+        except NotebookError as error:
+            failures[name] = str(error)
+            print(str(error), file=sys.stderr, flush=True)
+            if profile.source == "campaign" and error.lacks_input:
+                continue  # notebooks of what ships do not build on one another
+            status = 1
+            if not options.only:
+                _leave_out(profile, names[names.index(name) + 1 :])
+            break
+        print(f"{name} done in {time.monotonic() - start:.0f} s", flush=True)
+    index = write_report(profile, failures, options.report or paths.report_dir())
     print(f"report: {index}")
     return status
 

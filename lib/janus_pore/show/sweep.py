@@ -468,30 +468,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     cut = words.index("--") if "--" in words else len(words)
     options = _parser().parse_args(words[:cut])
-    try:
-        if options.command == "run":
-            return run(options.sweep, options.where, words[cut + 1 :])
-        chosen = load_sweep(options.sweep)
-        what = getattr(options, "notebook", options.command)
-        receipt = chosen.receipt(getattr(options, "point", ""), what)
-        with at_home(chosen):
-            if options.command == "summary":
-                print(f"summary: {summarise(chosen, ns_per_job=options.ns_per_job)}")
-                return 0
-            profile = points(chosen)[options.point]
-            with noting(profile.results_dir, what):
-                if options.command == "notebook":
-                    notebook = execute(chosen, profile, options.notebook)
-                    made = [notebook, notebook.with_suffix(".html")]
-                else:
-                    made = [write_series(profile)]
-            write_receipt(receipt, paths.results_dir(), made)
-    except JanusPoreError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command continues where it was", file=sys.stderr)
-        return 130
+    return report.exit_status(lambda: _done(options, words[cut + 1 :]))
+
+
+def _done(options: argparse.Namespace, further: Sequence[str]) -> int:
+    if options.command == "run":
+        return run(options.sweep, options.where, further)
+    chosen = load_sweep(options.sweep)
+    what = getattr(options, "notebook", options.command)
+    receipt = chosen.receipt(getattr(options, "point", ""), what)
+    with at_home(chosen):
+        if options.command == "summary":
+            print(f"summary: {summarise(chosen, ns_per_job=options.ns_per_job)}")
+            return 0
+        profile = points(chosen)[options.point]
+        with noting(profile.results_dir, what):
+            if options.command == "notebook":
+                notebook = execute(chosen, profile, options.notebook)
+                made = [notebook, notebook.with_suffix(".html")]
+            else:
+                made = [write_series(profile)]
+        write_receipt(receipt, paths.results_dir(), made)
     return 0
 
 
