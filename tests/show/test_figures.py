@@ -283,7 +283,8 @@ def test_a_relaxation_shows_the_fit_and_its_time():
     figure = figures.relaxation({"forward": {0.8: one}, "reverse": {0.0: one}})
     left = figure.axes[0]
     assert left.lines[1].get_xydata() == pytest.approx(np.c_[t, fitted])
-    assert [ax.get_title(loc="left")[0] for ax in figure.axes] == ["o", "r"]
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles == ["A  ordering, field up", "B  relaxation, field down"]
     assert "τ = 3 ps" in left.get_legend().get_texts()[0].get_text()
     assert "(ps)" in left.get_xlabel()
 

@@ -156,6 +156,11 @@ def add_note(figure: Figure, note: str) -> None:
         figure.supxlabel("\n".join(lines), fontsize=6.5, color=GREY, x=0.01, ha="left")
 
 
+def shades(number: int) -> list[str]:
+    """Colours from dark to light for values in order, told apart without colour vision too."""
+    return [mpl.colors.to_hex(c) for c in mpl.colormaps["viridis"](np.linspace(0.0, 0.85, number))]
+
+
 def zero_line(ax: Axes) -> None:
     """Where the vertical axis is zero."""
     ax.axhline(0, color="#BBBBBB", linewidth=0.6, zorder=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -29,6 +28,7 @@ from .drawing import (
     blank,
     draw_line,
     lowest_panels,
+    shades,
     styled,
     zero_line,
 )
@@ -196,9 +196,7 @@ def potentials(climbs: Mapping[float, Climb], *, note: str = "") -> Figure:
     """Potentials of mean force of all fields; rings mark minimum and maximum."""
     figure = blank(DOUBLE_IN, 3.0)
     ax = figure.subplots()
-    shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, len(climbs)))
-    for shade, (field, climb) in zip(shades, sorted(climbs.items()), strict=True):
-        colour = mpl.colors.to_hex(shade)
+    for colour, (field, climb) in zip(shades(len(climbs)), sorted(climbs.items()), strict=True):
         draw_line(ax, climb.energy, color=colour, label=f"{field:g} V/nm")
         ends = [climb.r_min_nm, climb.r_max_nm]
         heights = np.interp(ends, climb.energy.x, climb.energy.value)

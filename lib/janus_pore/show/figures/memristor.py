@@ -26,6 +26,7 @@ from .drawing import (
     blank,
     draw_line,
     nothing,
+    shades,
     styled,
     zero_line,
 )
@@ -58,10 +59,8 @@ def model_against_data(
     axes = figure.subplots(len(rows), columns, squeeze=False, sharex="col")
     for line, (quantity, panels) in zip(axes, rows.items(), strict=True):
         for ax, (title, curves) in zip(line, panels.items(), strict=True):
-            shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, max(len(curves), 2)))
             zero_line(ax)
-            for shade, (name, one) in zip(shades, curves.items(), strict=False):
-                colour = mpl.colors.to_hex(shade)
+            for colour, (name, one) in zip(shades(len(curves)), curves.items(), strict=True):
                 draw_line(ax, one.measured, color=colour, lw=0.5, alpha=0.6)
                 ax.plot(one.model.x, one.model.value, color=colour, lw=1.3, label=name)
             if ax in axes[0]:

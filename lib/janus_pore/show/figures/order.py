@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -36,6 +35,7 @@ from .drawing import (
     legend_above,
     moved_aside,
     nothing,
+    shades,
     styled,
     voltage_axis,
     zero_line,
@@ -238,11 +238,12 @@ def relaxation(panels: Mapping[str, Mapping[float, Relaxation]], *, note: str = 
     axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
     markers = "osD^vP*X"
     fields = sorted(set().union(*panels.values()))  # a field looks alike in both panels
-    shades = mpl.colormaps["cividis"](np.linspace(0.05, 0.8, max(len(fields), 2)))
+    colours = shades(len(fields))
+    letters = {"forward": "A", "reverse": "B"}
     for ax, (direction, steps) in zip(axes, panels.items(), strict=True):
         for field, one in sorted(steps.items()):
             k = fields.index(field)
-            colour = mpl.colors.to_hex(shades[k])
+            colour = colours[k]
             every = max(1, len(one.measured.x) // 25)
             draw_line(
                 ax,
@@ -255,7 +256,8 @@ def relaxation(panels: Mapping[str, Mapping[float, Relaxation]], *, note: str = 
                 label=f"{field:g} V/nm: {one.label}",
             )
             ax.plot(one.measured.x, one.fitted, color=colour, lw=1.2)
-        ax.set(xlabel="time since the step (ps)", title=STEP_NAME[direction])
+        title = f"{letters[direction]}  {STEP_NAME[direction]}"
+        ax.set(xlabel="time since the step (ps)", title=title)
         ax.legend(
             fontsize=6,
             ncols=2,
@@ -475,7 +477,7 @@ def relaxation_form(
     axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
     markers = "osD^vP*X"
     fields = sorted({field for steps in panels.values() for field in steps})
-    shades = mpl.colormaps["cividis"](np.linspace(0.05, 0.8, max(len(fields), 2)))
+    colours = shades(len(fields))
     for ax, (direction, steps) in zip(axes, panels.items(), strict=True):
         for k, field in enumerate(fields):
             one = steps.get(field, Curve.bare([], []))
@@ -483,7 +485,7 @@ def relaxation_form(
                 ax,
                 one,
                 band=False,
-                color=mpl.colors.to_hex(shades[k]),
+                color=colours[k],
                 ls="",
                 marker=markers[k % len(markers)],
                 ms=2.6,

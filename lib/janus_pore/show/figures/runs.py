@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -31,6 +30,7 @@ from .drawing import (
     draw_line,
     legend_above,
     lowest_panels,
+    shades,
     styled,
     zero_line,
 )
@@ -55,11 +55,10 @@ def waveforms(
     axes = np.atleast_1d(figure.subplots(rows, columns, sharey=True)).ravel()
     for ax, (name, curves) in zip(axes, panels.items(), strict=False):
         zero_line(ax)
-        shades = mpl.colormaps["cividis"](np.linspace(0.05, 0.8, max(len(curves), 2)))
         for (time, value), shade, style in zip(
-            curves, shades, ("-", "--", "-.", ":") * len(curves), strict=False
+            curves, shades(len(curves)), ("-", "--", "-.", ":") * len(curves), strict=False
         ):
-            ax.plot(time, value, color=mpl.colors.to_hex(shade), ls=style, lw=1.2)
+            ax.plot(time, value, color=shade, ls=style, lw=1.2)
         ax.set(title=name, xlabel="time (ps)")
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
