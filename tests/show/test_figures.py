@@ -367,7 +367,9 @@ def test_pulse_pairs_stand_beside_the_control_and_mark_the_published_levels():
     assert "with the pore" in pore.get_title(loc="left")
     assert "Δt (ps)" in control.get_xlabel()
     for ax in (pore, control):
-        assert ax.get_xlim() == pytest.approx((0, 10.6))
+        assert ax.get_xlim() == pytest.approx((1.5, 13.5))
+        assert ax.get_xscale() == "log"
+    assert pore.get_ylim() == control.get_ylim()
 
 
 def test_an_estimator_that_saw_no_current_takes_no_room_and_is_named():
@@ -380,6 +382,9 @@ def test_an_estimator_that_saw_no_current_takes_no_room_and_is_named():
     assert where == pytest.approx(there)
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["whole box"]
     assert "n = 6; no ratio by pore slab" in figure.get_supxlabel()
+    rows["without a pore"] = {"ppf": {"pore": curve([2, 10], [1.0, 1.0])}}
+    text = figures.pulse_pairs(rows, STATED, {}).get_supxlabel()
+    assert text == "no ratio by pore slab (PPF with the pore)"
     alone = figures.pulse_pairs({"with the pore": {"ppf": {"pore": nothing}}}, STATED, {})
     assert not alone.axes[0].containers
     assert alone.get_supxlabel() == "no ratio by pore slab"

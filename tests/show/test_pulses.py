@@ -21,7 +21,9 @@ def pulsed(profile, **data):
 def test_replicas_are_counted_for_each_system():
     found = pulsed(REDUCED, ppf=paired(REDUCED, "ppf", lambda d: 1.0 + 0.0 * d))
     assert found.replicas == {"ppf": 20}
-    assert pulses.counted({"a": found, "b": NOTHING}) == "replicas a: 20 ppf; b: none"
+    said = "; intervals: 95 % bootstrap, from three replicas on"
+    assert pulses.counted({"a": found, "b": NOTHING}) == f"replicas a: 20 ppf; b: none{said}"
+    assert pulses.counted({"a": found}, pulses.TRAINS) == f"replicas a: none{said}"
 
 
 def test_ratios_and_memory_times_are_recovered():

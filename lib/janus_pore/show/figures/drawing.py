@@ -66,6 +66,8 @@ STYLE: dict[str, Any] = {
 
 SPECIES_COLOUR = {"K": PURPLE, "Cl": GREEN}
 
+SIGMA_ALL = "σθ, all molecules (°)"
+"""The direct width; that of a Gaussian fit is another number wherever the peak has tails."""
 SPECIES_NAME = {"K": "K⁺", "Cl": "Cl⁻"}
 
 ESTIMATOR_COLOUR = {"box": BLUE, "pore": ORANGE, "crossings": GREEN}
@@ -308,12 +310,12 @@ def draw_errorbars(ax: Axes, curve: Curve, **look: Any) -> None:
             look["label"] = "_" + look["label"].removeprefix("_")
 
 
-def moved_aside(figure: Figure, ax: Axes, place: float) -> Transform:
-    """Data coordinates moved by so many places, on the paper and not in the data.
+def moved_aside(figure: Figure, ax: Axes, place: float, place_in: float = 0.05) -> Transform:
+    """Data coordinates moved by so many places of that width, on the paper and not in the data.
 
     What is moved does not count for the automatic limits.
     """
-    return ax.transData + ScaledTranslation(0.05 * place, 0, figure.dpi_scale_trans)
+    return ax.transData + ScaledTranslation(place_in * place, 0, figure.dpi_scale_trans)
 
 
 def draw_arrow(ax: Axes, curve: Curve, colour: str, *, outward: bool) -> None:

@@ -23,6 +23,7 @@ from .drawing import (
     ORANGE,
     PALE,
     PURPLE,
+    SIGMA_ALL,
     SINGLE_IN,
     SKY,
     VERMILLION,
@@ -152,7 +153,7 @@ def spread_by_choice(
         look = {
             "color": colour, "marker": marker, "ls": "-" if rising else "--",
             "markerfacecolor": colour if rising else "white",
-            "transform": moved_aside(figure, ax, k - (len(lines) - 1) / 2),
+            "transform": moved_aside(figure, ax, k - (len(lines) - 1) / 2, 0.012),
         }  # fmt: skip
         label = f"{name}; {STEP_NAME[direction]}"
         for side in (curve.x < 0, curve.x >= 0):  # nothing was seen from one sign to the other
@@ -165,7 +166,7 @@ def spread_by_choice(
         room = 0.08 * max(float(np.ptp(fields)), 0.5)
         top = 1.05 * float(widths[np.isfinite(widths)].max())
         ax.set(xlim=(fields.min() - room, fields.max() + room), ylim=(0, top))
-    ax.set(ylabel="σθ (°)", xlabel=E_LABEL)
+    ax.set(ylabel=SIGMA_ALL, xlabel=E_LABEL)
     voltage_axis(ax, length_x_nm)
     figure.legend(loc="outside upper center", ncols=2)
     add_note(figure, note)
@@ -206,7 +207,7 @@ def expected_spread(
         ax.set_title(title, loc="left")
         ax.set(xlabel=E_LABEL, ylim=(0, 1.05 * UNIFORM_SIGMA_DEG))
         voltage_axis(ax, length_x_nm)
-    axes[0].set_ylabel("σθ (°)")
+    axes[0].set_ylabel(SIGMA_ALL)
     handles = dict(
         pair for ax in axes for pair in zip(*reversed(ax.get_legend_handles_labels()), strict=True)
     )
@@ -266,7 +267,7 @@ def relaxation(panels: Mapping[str, Mapping[float, Relaxation]], *, note: str = 
             columnspacing=0.6,
             handletextpad=0.1,
         )
-    axes[0].set_ylabel("σθ (°)")
+    axes[0].set_ylabel(SIGMA_ALL)
     add_note(figure, note)
     return figure
 

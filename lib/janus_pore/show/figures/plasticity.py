@@ -21,6 +21,7 @@ from .drawing import (
     ESTIMATOR_NAME,
     GREY,
     PALE,
+    SIGMA_ALL,
     SINGLE_IN,
     SKY,
     VERMILLION,
@@ -97,6 +98,22 @@ def _ratio_limits(ax: Axes, curves: Sequence[Curve], levels: Sequence[float]) ->
 CUT = "bars that reach the frame go on beyond it"
 
 
+def _without_ratio(rows: Mapping[str, PoreOrNot], run: Sequence[tuple[str, str]]) -> list[str]:
+    """Which panels lack which estimators, those that lack the same together."""
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for title, protocol in run:
+        curves = rows[title][protocol]
+        absent = tuple(
+            ESTIMATOR_NAME[e] for e, one in curves.items() if not np.isfinite(one.value).any()
+        )
+        lacking.setdefault(absent, []).append(f"{protocol.upper()} {title}")
+    return [
+        f"no ratio by {', '.join(names)}" + (f" ({', '.join(where)})" if len(lacking) > 1 else "")
+        for names, where in lacking.items()
+        if names
+    ]
+
+
 def _stated(ax: Axes, levels: Mapping[str, float]) -> None:
     """Published levels as dotted lines, named at the right, the higher above its line."""
     highest = max(levels.values())
@@ -121,6 +138,7 @@ def _ratios(
     fits: Mapping[str, Mapping[str, Mapping[str, ExponentialFit]]] | None = None,
     behind: Mapping[str, PoreOrNot] | None = None,
     behind_name: str = "",
+    log_x: bool = False,
     note: str,
 ) -> Figure:
     """Current ratios, a row for each system and a column for each protocol that was run."""
@@ -130,7 +148,8 @@ def _ratios(
     titles = [title for title in rows if any(title == ran for ran, _ in run)]
     protocols = [protocol for protocol in levels if any(protocol == ran for _, ran in run)]
     figure = blank(DOUBLE_IN if len(protocols) > 1 else SINGLE_IN, 0.7 + 2.1 * len(titles))
-    axes = figure.subplots(len(titles), len(protocols), sharex="col", squeeze=False)
+    shape = (len(titles), len(protocols))
+    axes = figure.subplots(*shape, sharex="col", sharey="col", squeeze=False)
     cut = False
     for ax, (title, protocol) in zip(axes.flat, itertools.product(titles, protocols), strict=True):
         if (title, protocol) not in run:
@@ -143,24 +162,24 @@ def _ratios(
         _by_estimator(figure, ax, pale, pale=True)
         _by_estimator(figure, ax, curves)
         _stated(ax, stated)
-        cut |= _ratio_limits(ax, [*curves.values(), *pale.values()], list(stated.values()))
         for estimator, fit in (fits or {}).get(title, {}).get(protocol, {}).items():
             if fit.identifiable:
                 delays = curves[estimator].x
-                grid = np.linspace(delays.min(), delays.max(), 200)
+                grid = np.geomspace(delays.min(), delays.max(), 200)
                 ax.plot(grid, fit.curve(grid), color=ESTIMATOR_COLOUR[estimator], lw=1)
     for ax, protocol in zip(lowest_panels(axes), protocols, strict=True):
         every = [*rows.values(), *(behind or {}).values()]
-        x = [c.x for found in every for c in found.get(protocol, {}).values()]
-        ax.set(xlim=(0, 1.06 * float(np.concatenate(x).max())), xlabel=xlabel)
+        shown = [c for found in every for c in found.get(protocol, {}).values()]
+        cut |= _ratio_limits(ax, shown, list(levels[protocol].values()))
+        x = np.concatenate([c.x for c in shown])
+        ax.set(xlim=(0, 1.06 * float(x.max())), xlabel=xlabel)
+        if log_x:
+            ax.set_xscale("log", base=2)
+            ax.set_xlim(0.75 * float(x.min()), 1.35 * float(x.max()))
+            ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
     fullest = max(axes.flat, key=lambda ax: len(ax.get_legend_handles_labels()[1]))
     legend_above(figure, fullest, behind_name)
-    seen: dict[str, bool] = {}
-    for title, protocol in run:
-        for e, curve in rows[title][protocol].items():
-            seen[e] = seen.get(e, False) or bool(np.isfinite(curve.value).any())
-    absent = [ESTIMATOR_NAME[e] for e, any_there in seen.items() if not any_there]
-    said = [note, CUT if cut else "", *(f"no ratio by {name}" for name in absent)]
+    said = [note, CUT if cut else "", *_without_ratio(rows, run)]
     add_note(figure, "; ".join(filter(None, said)))
     return figure
 
@@ -197,7 +216,7 @@ def pulse_pairs(
     }
     return _ratios(
         rows, levels, "delay Δt (ps)", "I1 / I0",
-        fits=fits, behind=behind, behind_name=behind_name, note=note,
+        fits=fits, behind=behind, behind_name=behind_name, log_x=True, note=note,
     )  # fmt: skip
 
 
@@ -255,7 +274,7 @@ def train_spread(panels: Mapping[str, TrainSpread], *, note: str = "") -> Figure
             ax, one.by_pulse, color=BLUE, marker="o", ls="-", lw=0.8, label="mean of a pulse"
         )
         ax.set(xlabel="time (ps)", title=PROTOCOL_NAME[protocol], xlim=(0, None))
-    axes[0].set_ylabel("σθ (°)")
+    axes[0].set_ylabel(SIGMA_ALL)
     legend_above(figure, axes[0])
     add_note(figure, note)
     return figure
