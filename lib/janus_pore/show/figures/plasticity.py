@@ -176,6 +176,7 @@ def _ratios(
         if log_x:
             ax.set_xscale("log", base=2)
             ax.set_xlim(0.75 * float(x.min()), 1.35 * float(x.max()))
+            ax.xaxis.set_major_locator(mpl.ticker.LogLocator(base=2, numticks=12))
             ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
     fullest = max(axes.flat, key=lambda ax: len(ax.get_legend_handles_labels()[1]))
     legend_above(figure, fullest, behind_name)
