@@ -8,6 +8,7 @@ import pwd
 import re
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -491,3 +492,17 @@ def test_the_paper_s_settings_are_those_published() -> None:
     )
     assert restrained["tcoupl"] == "v-rescale"
     assert "freezegrps" not in restrained
+
+
+def test_a_signal_during_a_signal_does_not_wait_for_itself() -> None:
+    stop = Stop()
+
+    def second(*_: object) -> None:
+        with stop._lock:
+            stop.request("again")
+
+    waiting = threading.Thread(target=second, daemon=True)
+    waiting.start()
+    waiting.join(timeout=10)
+    assert not waiting.is_alive()
+    assert stop.reason == "again"

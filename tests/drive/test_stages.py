@@ -100,6 +100,8 @@ def test_makespan_of_known_schedules() -> None:
     assert stages.makespan(jobs, hours, 1) == 15.0
     assert stages.makespan(jobs, hours, 2) == 13.0
     assert stages.makespan(jobs, hours, 100) == 13.0
+    chain = {Path(str(i)): job(Path(str(i)), *[Path(str(i - 1))] * (i > 0)) for i in range(2000)}
+    assert stages.makespan(chain, dict.fromkeys(chain, 1.0), 3) == 2000.0
     alone = {Path(str(i)): job(Path(str(i))) for i in range(10)}
     same = dict.fromkeys(alone, 3.0)
     assert [stages.makespan(alone, same, n) for n in (1, 3, 10)] == [30.0, 12.0, 3.0]

@@ -206,6 +206,14 @@ def left(results, name):
     return sorted(map(str, files))
 
 
+def test_two_notebooks_may_forget_at_a_time(tmp_path):
+    (tmp_path / "figures").mkdir()
+    gone = tmp_path / "figures" / "a.json"
+    gone.symlink_to(tmp_path / "removed by the other one")
+    page.forget(tmp_path, "01_build")
+    assert gone.is_symlink()
+
+
 def test_what_an_earlier_run_found_is_not_told_of_one_that_failed(tmp_path, monkeypatch, results):
     import papermill
 

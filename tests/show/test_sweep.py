@@ -65,6 +65,7 @@ def test_one_sweep_is_run_once_at_a_time(sweep_file: Path) -> None:
     state.mkdir(parents=True)
     with FileLock(state / "sweep.lock"), pytest.raises(RunError, match="another process"):
         sweep.run(sweep_file, "local", [])
+    assert not (state / "config.yaml").exists()
 
 
 def test_ctrl_c_leaves_the_engine_its_time(tmp_path: Path) -> None:

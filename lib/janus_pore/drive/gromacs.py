@@ -385,7 +385,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.reason: str | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may come while one is passed on
         self._live: set[subprocess.Popen[bytes]] = set()
 
     def request(self, reason: str) -> None:

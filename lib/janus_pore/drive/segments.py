@@ -603,8 +603,12 @@ def _claim(engine: Engine, segment: Segment) -> Claim | None:
                 engine.say(f"segment {segment.dir} is being made by {holder}; waiting for it")
             time.sleep(0.1)
             waited += 0.1
-    os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}".ljust(60).encode(), 0)
-    whole = segment.dir.is_dir() and unfitness(engine.system, engine.run, segment) is None
+    try:
+        os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}".ljust(60).encode(), 0)
+        whole = segment.dir.is_dir() and unfitness(engine.system, engine.run, segment) is None
+    except BaseException:  # or this process would wait for itself
+        os.close(descriptor)
+        raise
     return Claim(segment, descriptor, whole)
 
 
@@ -691,12 +695,15 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
                     keep_open=(held.descriptor,), runner=engine.runner,
                 ):  # fmt: skip
                     return False
+            took = time.time() - began
+            if ran["reached"] != last:  # also of an mdrun that outlived its driver
                 ran["used"] = _used(partial)
+                took = max(took, ran["used"]["wall_s"] or 0.0)
                 if ran["used"]["gpus_seen"] and not ran["used"]["on_gpu"]:
                     engine.say(f"mdrun saw a GPU and did not use it, by its log in {partial}")
             begin = segment.start_step + segment.offset_steps
             begin = begin if ran["aside"] is None else ran["aside"]
-            ran |= {"reached": last, "wall_s": round(ran["wall_s"] + time.time() - began, 3)}
+            ran |= {"reached": last, "wall_s": round(ran["wall_s"] + took, 3)}
             checkpoint, step = "state.cpt", last
             _write_json(partial / "ran.json", ran)
             if segment.kind not in UNREDUCED:

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -368,11 +369,12 @@ def makespan(jobs: Mapping[Path, Job], hours: Mapping[Path, float], slots: int) 
         for need in job.needs:
             followers[need].append(receipt)
 
-    @cache
-    def tail(receipt: Path) -> float:
-        return hours[receipt] + max((tail(f) for f in followers[receipt]), default=0.0)
+    tail: dict[Path, float] = {}
+    order = TopologicalSorter({r: job.needs for r, job in jobs.items()}).static_order()
+    for receipt in reversed(list(order)):
+        tail[receipt] = hours[receipt] + max((tail[f] for f in followers[receipt]), default=0.0)
 
-    ready = [(-tail(r), r) for r, n in lacking.items() if n == 0]
+    ready = [(-tail[r], r) for r, n in lacking.items() if n == 0]
     heapq.heapify(ready)
     running: list[tuple[float, Path]] = []
     now = 0.0
@@ -384,7 +386,7 @@ def makespan(jobs: Mapping[Path, Job], hours: Mapping[Path, float], slots: int) 
         for receipt in followers[ended]:
             lacking[receipt] -= 1
             if not lacking[receipt]:
-                heapq.heappush(ready, (-tail(receipt), receipt))
+                heapq.heappush(ready, (-tail[receipt], receipt))
     return now
 
 
@@ -429,7 +431,7 @@ def plan_table(
         ]
         for n in slots:
             span = makespan(chosen.jobs, hours, n)
-            lines.append(f"{n:>16}{span / 24:>10.2f}{work_h / (n * span):>8.0%}")
+            lines.append(f"{n:>16}{span / 24:>10.2f}{work_h / (n * span) if span else 1.0:>8.0%}")
     return "\n".join(lines)
 
 

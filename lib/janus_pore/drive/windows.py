@@ -363,7 +363,10 @@ def _reduce(engine: Engine, segment: Segment, xtc: Path, target: Path, *, split:
         "gmx_version": ".".join(map(str, engine.gmx.version)),
         "git_commit": segments.provenance(engine.gmx)["git_commit"] or "",
     }
-    dataset.to_netcdf(target)
+    try:
+        dataset.to_netcdf(target)
+    except RuntimeError as error:  # as netCDF4 calls a full disk
+        raise OSError(str(error)) from error
 
 
 def labelled(forces: Forces) -> xr.Dataset:

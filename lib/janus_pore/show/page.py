@@ -8,6 +8,7 @@ that says what it shows, from which runs, and at which commit.
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import glob
 import html
@@ -226,9 +227,10 @@ def forget(directory: Path, notebook: str) -> None:
     for kind in ("stamp", "scorecard", "finding", "model"):
         (directory / f"{kind}_{notebook}.json").unlink(missing_ok=True)
     for record in (directory / "figures").glob("*.json"):
-        if json.loads(record.read_text("utf-8")).get("notebook") == notebook:
-            for file in record.parent.glob(f"{glob.escape(record.stem)}.*"):
-                file.unlink()
+        with contextlib.suppress(FileNotFoundError):  # another notebook forgets its own
+            if json.loads(record.read_text("utf-8")).get("notebook") == notebook:
+                for file in record.parent.glob(f"{glob.escape(record.stem)}.*"):
+                    file.unlink(missing_ok=True)
 
 
 def commit() -> str:

@@ -473,8 +473,7 @@ def runs_on_disk(profile: Profile) -> dict[str, dict[str, list[str]]]:
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:
     """Write results for people and programs to read; the directory is made if it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return path
+    return paths.write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def count(rows: Sequence[Row]) -> dict[str, int]:

@@ -438,10 +438,11 @@ def run(file: Path, where: str, further: Sequence[str]) -> int:
     # entries, which the same option on the command line would replace.
     sizes = bool({"-n", "--dry-run", "--dryrun"}.intersection(further))
     content = {"sweep": str(file.resolve()), "sizes": sizes}
-    (state / "config.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     command += ["--nolock", "--configfile", str(state / "config.yaml")]
     try:
         with FileLock(state / "sweep.lock", timeout=0):
+            # read again by every job, so not to be changed under another process's jobs
+            (state / "config.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
             status = _to_its_end(command, environment)
     except Timeout:
         raise RunError(f"sweep {chosen.name!r} is being run by another process") from None
