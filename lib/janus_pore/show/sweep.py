@@ -239,10 +239,8 @@ def failure(chosen: Sweep, label: str, profile: Profile, jobs: Sequence[stages.J
     steps = [(job.receipt, job.failure, job.receipt) for job in jobs]
     made = {"series": folder / "series.json"}
     made |= {name: folder / f"{name}.html" for name in chosen.notebooks}
-    # by :func:`at_home` the results' directory is the sweep's
-    receipts = paths.results_dir() / chosen.receipt(label, "series").parent.name
     steps += [
-        (receipts / chosen.receipt(label, what).name, folder / f"{what}.failed", path)
+        (_receipt(chosen, label, what), folder / f"{what}.failed", path)
         for what, path in made.items()
     ]
     lacking = []
@@ -257,9 +255,14 @@ def failure(chosen: Sweep, label: str, profile: Profile, jobs: Sequence[stages.J
 
 def _has_series(chosen: Sweep, label: str, profile: Profile, jobs: Sequence[stages.Job]) -> bool:
     """Whether a point's series are there and of these settings, whatever its notebooks did."""
-    receipt = paths.results_dir() / ".made" / chosen.receipt(label, "series").name
-    wanted = [receipt, profile.results_dir / "series.json", *(job.receipt for job in jobs)]
-    return all(path.is_file() for path in wanted)
+    own = [_receipt(chosen, label, "series"), profile.results_dir / "series.json"]
+    return all(path.is_file() for path in (*own, *(job.receipt for job in jobs)))
+
+
+def _receipt(chosen: Sweep, label: str, what: str) -> Path:
+    """A point's receipt, where :func:`at_home` makes the results' directory the sweep's."""
+    away = chosen.receipt(label, what)
+    return paths.results_dir() / away.parent.name / away.name
 
 
 def summarise(chosen: Sweep, *, ns_per_job: float = 0.0) -> Path:
