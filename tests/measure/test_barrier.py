@@ -155,7 +155,8 @@ def test_mean_force_and_its_band() -> None:
               + APPLIED) & (profile.total.high >= water_force(profile.x_nm)
                             + membrane_force(profile.x_nm) + APPLIED)  # fmt: skip
     assert inside.mean() > 0.85
-    energies = pmf_band(profile)
+    x, energies = pmf_band(profile)
+    assert x[[0, -1]] == pytest.approx(profile.x_nm[[0, -1]])
     assert (energies.low[0], energies.value[0], energies.high[0]) == (0.0, 0.0, 0.0)
     assert (energies.high[1:] > energies.low[1:]).all()
 

@@ -98,7 +98,7 @@ def test_the_scene_shows_both_views_and_the_waveform(atoms):
 def test_pore_water_is_coloured_by_its_direction(atoms):
     along = figures.pore_water(atoms, np.array([[1.0, 0, 0]]), field_V_per_nm=1.3)
     against = figures.pore_water(atoms, np.array([[-1.0, 0, 0]]), field_V_per_nm=1.3)
-    assert "+1.30 V/nm" in along.axes[0].get_title(loc="left")
+    assert "E = 1.30 V/nm" in along.axes[0].get_title(loc="left")
     pictures = [f.axes[0].images[0].get_array()[..., :3] for f in (along, against)]
     assert np.abs(pictures[0] - pictures[1]).max() > 0.3
     arrows = along.axes[0].collections[0]
@@ -458,6 +458,10 @@ def test_the_model_is_drawn_over_the_data():
     upper, lower = figure.axes
     assert line(upper, "0.8 V/nm")[:, 1] == pytest.approx(2 * t)
     assert lower.get_ylabel() == "current I (nA)"
+    # one curve alone: the colours tell data and model apart, not the fields
+    assert line(lower, "model")[:, 1] == pytest.approx(2 * t)
+    assert line_of(lower, "measured").get_color() != line_of(lower, "model").get_color()
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["measured", "model"]
     assert "nothing recorded" in figures.model_against_data({}).texts[0].get_text()
 
 
@@ -568,6 +572,42 @@ def test_lines_points_and_bars_count_as_numbers_and_guides_do_not():
         ("left", "line", 0, 2), ("left", "line", 1, 3), ("2", "bars", 1, 5), ("2", "bars", 2, 6),
         ("2", "dots", 7, 8),
     ]  # fmt: skip
+
+
+def test_numbers_that_stand_elsewhere_are_those_that_were_drawn_from():
+    table = {
+        "this run": {
+            "field_V_per_nm": [0.2, 0.8], "parts_kJ_per_mol": {"water_vdw": [1.0, 2.0]},
+            "total_kJ_per_mol": [3.0, 4.0], "intervals": {"total": [[2.5, 3.5], [3.5, 4.5]]},
+        }
+    }  # fmt: skip
+    figure = figures.barrier_table(table, {"this run": np.array([0.1, 0.2])})
+    total = [p for p in figures.data_of(figure) if p.series == "total"]
+    assert [p.x for p in total] == [0.2, 0.8]
+    assert [p[-3:] for p in total] == [(3.0, 2.5, 3.5), (4.0, 3.5, 4.5)]
+
+    points = {"mosse": Curve(*(np.array([v]) for v in (0.0, -0.2, -0.3, -0.1)))}
+    figure = figures.by_charge_set(
+        {"area (nA)": {}, "asymmetry": points}, {"mosse": "MoSSe"}, {"asymmetry": {"mosse": 0.5}}
+    )
+    stated, ours = figures.data_of(figure)
+    assert (stated.series, stated.y) == ("published", 0.5)
+    assert (ours.series, ours.y_quantity, ours.x_quantity) == ("MoSSe", "asymmetry", "")
+    assert np.isnan(ours.x)
+    assert ours[-3:] == (-0.2, -0.3, -0.1)
+    assert "MoSSe: -0.2 [-0.3, -0.1]" in figures.hoverable(figure, "")
+
+
+def test_panels_that_stand_together_share_their_names():
+    E = np.array([-1.0, -0.5, -0.2, 0.2, 0.5, 1.0])
+    both = {"forward": curve(E, E)}
+    found = figures.data_of(figures.loops([{"a": both, "b": both}], length_x_nm=8.0))
+    assert {(p.panel, p.x_quantity, p.y_quantity) for p in found} == {
+        (name, "field E (V/nm)", "current I (nA)") for name in "ab"
+    }
+    # no heads of arrows, and no gap between the polarities
+    assert {p.series for p in found} == {"forward, |E| rising"}
+    assert len(found) == 2 * len(E)
 
 
 def test_shipped_times_stand_pale_behind_the_live_ones():

@@ -151,7 +151,10 @@ def test_a_pulse_trace_is_the_mean_current():
     data = paired(DEMO, "ppf", lambda d: 2.0)
     label, train = pulses.shortest_delay(pulsed(DEMO, ppf=data), "ppf")
     assert label == "delay_ps=1"
-    field, curves = pulses.pulse_current(data[label], train)
+    assert DEMO.field_scale != 1
+    data[label]["field"][:] = DEMO.field_scale * train.pulse_V_per_nm
+    field, curves = pulses.pulse_current(data[label], train, DEMO)
+    assert field == pytest.approx(train.pulse_V_per_nm)
     box = curves["box"]
     assert field.shape == data[label]["time"].shape
     second = box.x > train.prepare_ps + train.width_ps + train.delay_ps + 1

@@ -177,14 +177,22 @@ def pmf(x_nm: npt.ArrayLike, force_kJ_per_mol_nm: npt.ArrayLike) -> FloatArray:
     return np.concatenate([np.zeros((*F.shape[:-1], 1)), -np.cumsum(steps, axis=-1)], axis=-1)
 
 
-def pmf_band(profile: MeanForce) -> Band:
-    """Potential of mean force of the total force, zero at the first position, (bins,)."""
-    energies = pmf(profile.x_nm, profile.draws[:, -1])
+def pmf_band(profile: MeanForce) -> tuple[FloatArray, Band]:
+    """Potential of mean force of the total force, zero at the first position.
+
+    Returns
+    -------
+    x_nm : (points,)
+        As of :func:`pmf_between`.
+    energy : (points,) kJ/mol
+    """
+    x, forces = _refined(profile.x_nm, profile.draws[:, -1])
+    energies = pmf(x, forces)
     # The first point is zero by definition, not for want of statistics.
     result = band(energies, profile.total.n_independent, profile.total.method)
     low, high = result.low.copy(), result.high.copy()
     low[0] = high[0] = 0.0
-    return Band(result.value, low, high, result.n_independent, result.method)
+    return x, Band(result.value, low, high, result.n_independent, result.method)
 
 
 def pmf_between(profile: MeanForce) -> tuple[FloatArray, FloatArray]:
@@ -193,7 +201,8 @@ def pmf_between(profile: MeanForce) -> tuple[FloatArray, FloatArray]:
     Returns
     -------
     x_nm : (points,)
-        The positions of the mean force, and :data:`POINTS_PER_BIN` - 1 between each two.
+        Evenly from the first position of the mean force to the last, :data:`POINTS_PER_BIN`
+        to a bin.
     draws : (resamples + 1, points) kJ/mol
     """
     x, forces = _refined(profile.x_nm, profile.draws[:, -1])

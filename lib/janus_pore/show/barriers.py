@@ -289,9 +289,9 @@ def climbs(found: Mapping[float, FieldBarrier]) -> dict[float, Climb]:
     """What :func:`janus_pore.show.figures.potentials` draws."""
     return {
         field: Climb(
-            Curve.of(one.profile.x_nm, pmf_band(one.profile)),
-            one.span.r_min_nm.value,
-            one.span.r_max_nm.value,
+            Curve.of(*pmf_band(one.profile)),
+            one.barrier.r_min_nm.value,
+            one.barrier.r_max_nm.value,
         )
         for field, one in found.items()
     }
@@ -300,7 +300,8 @@ def climbs(found: Mapping[float, FieldBarrier]) -> dict[float, Climb]:
 def tables(
     found: Mapping[float, FieldBarrier],
 ) -> tuple[dict[str, dict[str, Any]], dict[str, FloatArray]]:
-    """Both versions of the published table and this run's spans, and the distances implied.
+    """Both versions of the published table and this run's barriers on the ion's way, as they are
+    judged, and the distances implied.
 
     Returns
     -------
@@ -311,7 +312,7 @@ def tables(
     share = {name: scorecard.implied_distance_nm(name) for name in table}
     if found:
         fields = sorted(found)
-        ours = [found[E].span for E in fields]
+        ours = [found[E].barrier for E in fields]
         table["this run"] = {
             "field_V_per_nm": fields,
             "parts_kJ_per_mol": {name: [b.parts[name].value for b in ours] for name in PARTS},

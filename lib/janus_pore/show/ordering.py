@@ -55,7 +55,7 @@ class Snapshot(NamedTuple):
 
     atoms: Atoms
     dipoles: FloatArray
-    applied_V_per_nm: float
+    field_V_per_nm: float
     after_ps: float
     run: str
 
@@ -82,7 +82,7 @@ def snapshot(profile: Profile, built: BuiltSystem) -> Snapshot:
         record = next(r for r in ensemble.open_runs(profile, "step_up") if r.label == label)
         atoms, dipoles = view.end_of(record.path[-1], built.manifest, profile.run)
         run = record.path[-1].name
-    return Snapshot(atoms, dipoles, step.to_V_per_nm * profile.field_scale, step.to_ps, run)
+    return Snapshot(atoms, dipoles, step.to_V_per_nm, step.to_ps, run)
 
 
 class Order(NamedTuple):

@@ -288,14 +288,17 @@ def memory_times(one: Pairs, protocol: str) -> dict[str, ExponentialFit]:
     return out
 
 
-def pulse_current(data: xr.Dataset, train: PulseTrain) -> tuple[FloatArray, dict[str, Curve]]:
-    """Field (V/nm, as applied) and mean current against time, averaged over a fifth of a
-    pulse and over replicas, by estimator."""
+def pulse_current(
+    data: xr.Dataset, train: PulseTrain, profile: Profile
+) -> tuple[FloatArray, dict[str, Curve]]:
+    """Field (V/nm, of the reference box) and mean current against time, averaged over a fifth of
+    a pulse and over replicas, by estimator."""
     time = data["time"].values
     window = max(train.width_ps / 5, float(np.diff(time).max()))
     centre, nA = current.current_from_charge(_charge(data), time, window)
     mean = band(draw_sums(nA) / len(nA), len(nA), f"bootstrap over {len(nA)} replicas")
-    return data["field"].values[0], _curves(centre, estimators_of(data), mean, last=False)
+    E = data["field"].values[0] / profile.field_scale
+    return E, _curves(centre, estimators_of(data), mean, last=False)
 
 
 def _pair_parts(one: Pairs, k: int, protocol: str, profile: Profile) -> list[scorecard.Part]:

@@ -313,6 +313,18 @@ class Opened(NamedTuple):
     why: str
 
 
+def scaling(profile: Profile) -> str:
+    """How the fields on the axes become those of the box, for the foot of a figure."""
+    reference, here = profile.reference_length_x_nm, profile.system.length_x_nm
+    text = f"fields of a box of {reference:g} nm"
+    if profile.field_scale != 1:
+        text += (
+            f"; this one of {here:g} nm gets {profile.field_scale:g} times as much, and so the "
+            "same voltage"
+        )
+    return text
+
+
 def opened(profile: Profile, protocol: str) -> Opened:
     """A protocol's series where there are any: not every profile runs every system.
 

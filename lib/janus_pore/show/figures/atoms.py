@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from .drawing import (
     BLUE,
     DOUBLE_IN,
+    E_LABEL,
     GREEN,
     HALO,
     ORANGE,
@@ -262,7 +263,7 @@ def scene(atoms: Atoms, time_ps: ArrayLike, field_V_per_nm: ArrayLike, *, note: 
     atoms
         The built system.
     time_ps, field_V_per_nm
-        Waveform, shape (n,), as applied to this box.
+        Waveform, shape (n,).
     note
         What the figure rests on, written beneath it.
 
@@ -308,9 +309,9 @@ def scene(atoms: Atoms, time_ps: ArrayLike, field_V_per_nm: ArrayLike, *, note: 
     top.set_title("top, from the −x side")
     _axes_cross(top, 0.15, 0.15, "z", "y")
     _scale_bar(top, box[2] - 1.15, 0.1)
-    wave.plot(time_ps, field_V_per_nm, color=VERMILLION)
+    wave.plot(time_ps, field_V_per_nm, color=VERMILLION, label="field")
     zero_line(wave)
-    wave.set(xlabel="time (ps)", ylabel="applied E (V/nm)", xlim=(0, np.max(time_ps)))
+    wave.set(xlabel="time (ps)", ylabel=E_LABEL, xlim=(0, np.max(time_ps)))
     add_note(figure, note)
     return figure
 
@@ -386,7 +387,7 @@ def pore_water(
         Dipole vectors of the pore's water molecules in the order of the ``O`` atoms, any
         unit, shape (m, 3).
     field_V_per_nm
-        Field applied when the frame was taken.
+        Field when the frame was taken.
     note
         What the figure rests on.
     """
@@ -420,7 +421,7 @@ def pore_water(
     )
     _axes_cross(ax, extent[0] + 0.08, extent[2] + 0.08, "x", "y")
     _scale_bar(ax, extent[1] - 0.58, extent[2] + 0.05, 0.5)
-    ax.set_title(f"pore water at E = {field_V_per_nm:+.2f} V/nm applied")
+    ax.set_title(f"pore water at E = {field_V_per_nm:.2f} V/nm".replace("-", "−"))
     bar = figure.colorbar(
         mpl.cm.ScalarMappable(norm, scale), ax=ax, shrink=0.7, ticks=[-1, 0, 1], pad=0.02
     )

@@ -19,6 +19,7 @@ from .drawing import (
     E_LABEL,
     GREEN,
     GREY,
+    GUIDE,
     HALO,
     ORANGE,
     PALE,
@@ -34,6 +35,7 @@ from .drawing import (
     legend_above,
     lowest_panels,
     nothing,
+    stands_for,
     styled,
     voltage_axis,
     zero_line,
@@ -190,7 +192,7 @@ def transport_and_charging(
     drawn = None
     for k, (title, curves) in enumerate(panels.items()):
         upper = figure.add_subplot(grid[0, k])
-        upper.plot(field_V_per_nm.x, field_V_per_nm.value, color=VERMILLION)
+        upper.plot(field_V_per_nm.x, field_V_per_nm.value, color=VERMILLION, label="field")
         upper.set_title(title)
         lower = figure.add_subplot(grid[1, k], sharex=upper, sharey=lower)
         upper.tick_params(labelbottom=False)
@@ -206,7 +208,7 @@ def transport_and_charging(
             lower.set_ylabel("current I (nA)")
     ax = figure.add_subplot(grid[:, -1])
     for height, (name, point) in enumerate(shares.items()):
-        _shares_point(ax, -float(height), point)
+        _lying(ax, -float(height), point, name)
         ax.text(
             0.0, 0.3 - height, name,
             transform=ax.get_yaxis_transform(), fontsize=7, path_effects=HALO,
@@ -225,18 +227,16 @@ def transport_and_charging(
     return figure
 
 
-def _shares_point(ax: Axes, height: float, point: Curve) -> None:
+def _lying(ax: Axes, height: float, point: Curve, name: str) -> None:
     """A value with its interval lying down; hollow where there is no interval."""
     bounded = bool(np.isfinite(point.low).all() and np.isfinite(point.high).all())
-    ax.plot(
-        point.value,
-        [height],
-        marker="o",
-        color=BLACK,
+    (drawn,) = ax.plot(
+        point.value, [height], marker="o", color=BLACK, label=f"_{name}",
         markerfacecolor=BLACK if bounded else "white",
-    )
+    )  # fmt: skip
+    stands_for(drawn, point._replace(x=np.full(1, np.nan)))
     if bounded:
-        ax.plot([point.low[0], point.high[0]], [height, height], color=BLACK, lw=1)
+        ax.plot([point.low[0], point.high[0]], [height, height], color=BLACK, lw=1, label=GUIDE)
 
 
 @styled
@@ -325,21 +325,22 @@ def by_charge_set(
     figure = blank(DOUBLE_IN, 0.9 + 0.32 * len(charge_sets))
     axes = figure.subplots(1, len(measures), sharey=True)
     for ax, (label, points) in zip(axes, measures.items(), strict=True):
-        for height, name in enumerate(charge_sets):
+        for height, (name, title) in enumerate(charge_sets.items()):
             stated = published.get(label, {}).get(name)
             if stated is not None:
-                ax.plot(
+                (drawn,) = ax.plot(
                     [stated], [-height], marker="|", ms=14, mew=1.6, color=VERMILLION, ls="",
                     label="published",
                 )  # fmt: skip
+                stands_for(drawn, Curve.bare([np.nan], [stated]))
             point = points.get(name, Curve.bare([0.0], [np.nan]))
             if np.isfinite(point.value).all():
-                _shares_point(ax, -float(height), point)
+                _lying(ax, -float(height), point, title)
             else:
                 ax.text(0.5, -height, "none found", transform=ax.get_yaxis_transform(),
                         ha="center", va="center", fontsize=6.5, color=GREY)  # fmt: skip
         ax.axvline(0, color="#BBBBBB", lw=0.6, zorder=0)
-        ax.set_title(label, fontsize=7.5)
+        ax.set_xlabel(label)
         ax.margins(x=0.15)
     axes[0].set_yticks([-float(h) for h in range(len(charge_sets))], list(charge_sets.values()))
     axes[0].set_ylim(0.5 - len(charge_sets), 0.5)

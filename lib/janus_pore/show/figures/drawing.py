@@ -11,10 +11,11 @@ import re
 import textwrap
 import weakref
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec
+from typing import Any, Literal, NamedTuple, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.container import BarContainer, ErrorbarContainer
@@ -182,8 +183,20 @@ def voltage_axis(ax: Axes, length_x_nm: float) -> None:
     top.spines["top"].set_color(GREY)
 
 
-_INTERVALS: weakref.WeakKeyDictionary[Line2D, Curve] = weakref.WeakKeyDictionary()
+_INTERVALS: weakref.WeakKeyDictionary[Artist, Curve] = weakref.WeakKeyDictionary()
 """What a line was drawn from, where that has intervals."""
+
+_ELSEWHERE: weakref.WeakKeyDictionary[Artist, Curve] = weakref.WeakKeyDictionary()
+"""What stands for other numbers than its coordinates: bars side by side, values lying down."""
+
+GUIDE = "_guide"
+"""Label of what helps to read a figure and is no number of it, such as the head of an arrow."""
+
+
+def stands_for(artist: Artist, curve: Curve) -> None:
+    """Note the numbers that a line, or a group of bars by its first, was drawn from, where they
+    are not its coordinates; where they have no x, values are read on the horizontal axis."""
+    _ELSEWHERE[artist] = curve
 
 
 class Point(NamedTuple):
@@ -208,38 +221,70 @@ def data_of(figure: Figure) -> list[Point]:
     for number, ax in enumerate(figure.axes, start=1):
         if ax.images or ax.get_label() == "<colorbar>":
             continue
-        panel = ax.get_title(loc="left") or str(number)
-        # of panels that share an axis one alone may name it
-        sharing = [ax, *ax.get_shared_x_axes().get_siblings(ax)]
-        named = next((one.get_xlabel() for one in sharing if one.get_xlabel()), "")
-        quantities = [" ".join(text.split()) for text in (named, ax.get_ylabel())]
-        for series, curve in _curves(ax):
+        above = [ax, *_beside(ax, "x")]
+        panel = next(filter(None, (one.get_title(loc="left") for one in above)), str(number))
+        panel, across, up = (" ".join(text.split()) for text in (panel, *_quantities(ax)))
+        for series, _, curve in _curves(ax):
+            lying = bool(np.isnan(curve.x).all())
+            quantities = ("", across) if lying else (across, up)
             for x, y, low, high in zip(*curve, strict=True):
-                found.append(Point(panel, series, quantities[0], x, quantities[1], y, low, high))
+                if lying or np.isfinite(x):
+                    found.append(
+                        Point(panel, series, quantities[0], x, quantities[1], y, low, high)
+                    )
     return found
 
 
-def _curves(ax: Axes) -> list[tuple[str, Curve]]:
-    """What is drawn in a panel, by name; by number where it has none."""
+def _beside(ax: Axes, which: Literal["x", "y"]) -> list[Axes]:
+    """Other panels of the same column (``x``) or row (``y``)."""
+
+    def place(one: Axes) -> object:
+        spec = one.get_subplotspec()
+        return spec and (spec.get_gridspec(), spec.colspan if which == "x" else spec.rowspan)
+
+    figure = ax.get_figure(root=True)
+    others = figure.axes if figure and place(ax) else []
+    return [one for one in others if one is not ax and place(one) == place(ax)]
+
+
+def _quantities(ax: Axes) -> tuple[str, str]:
+    """What the axes of a panel show; of panels that stand together one alone may say it."""
+    across = [ax, *ax.get_shared_x_axes().get_siblings(ax), *_beside(ax, "x")]
+    up = [ax, *ax.get_shared_y_axes().get_siblings(ax), *_beside(ax, "y")]
+    return (
+        next(filter(None, (one.get_xlabel() for one in across)), ""),
+        next(filter(None, (one.get_ylabel() for one in up)), ""),
+    )
+
+
+def _curves(ax: Axes) -> list[tuple[str, Curve, Curve]]:
+    """What is drawn in a panel, by name (by number where it has none): its coordinates, and the
+    numbers that it stands for."""
     errors = [c for c in ax.containers if isinstance(c, ErrorbarContainer)]
     names = {c.lines[0]: str(c.get_label()) for c in errors}
     caps = {cap for c in errors for cap in c.lines[1]}
     across = ax.get_xaxis_transform(which="grid"), ax.get_yaxis_transform(which="grid")
-    curves: list[tuple[str, Curve]] = []
+    curves: list[tuple[str, Curve, Artist]] = []
     for line in ax.lines:
         if line not in caps and line.get_transform() not in across:
             drawn = _INTERVALS.get(line, Curve.bare(line.get_xdata(), line.get_ydata()))
-            curves.append((names.get(line, str(line.get_label())), drawn))
+            curves.append((names.get(line, str(line.get_label())), drawn, line))
     for bars in (c for c in ax.containers if isinstance(c, BarContainer)):
         at = [bar.get_x() + bar.get_width() / 2 for bar in bars]
-        curves.append((str(bars.get_label()), Curve.bare(at, [b.get_height() for b in bars])))
+        drawn = Curve.bare(at, [b.get_height() for b in bars])
+        curves.append((str(bars.get_label()), drawn, bars[0]))
     for dots in ax.collections:
         if isinstance(dots, PathCollection):
             x, y = np.ma.filled(dots.get_offsets(), np.nan).T
-            curves.append((str(dots.get_label()), Curve.bare(x, y)))
+            curves.append((str(dots.get_label()), Curve.bare(x, y), dots))
     return [
-        (str(k) if name.startswith(("_child", "_nolegend_")) else name.removeprefix("_"), curve)
-        for k, (name, curve) in enumerate(curves, start=1)
+        (
+            str(k) if name.startswith(("_child", "_nolegend_")) else name.removeprefix("_"),
+            drawn,
+            _ELSEWHERE.get(artist, drawn),
+        )
+        for k, (name, drawn, artist) in enumerate(curves, start=1)
+        if name != GUIDE
     ]
 
 
@@ -267,12 +312,14 @@ def hoverable(figure: Figure, alt: str) -> str:
     for ax in figure.axes:
         if ax.images or ax.get_label() == "<colorbar>":
             continue
-        for name, curve in _curves(ax):
-            shown = np.isfinite(curve.x) & np.isfinite(curve.value)
+        for name, drawn, curve in _curves(ax):
+            shown = np.isfinite(drawn.x) & np.isfinite(drawn.value)
             every = np.flatnonzero(shown)[:: max(1, int(shown.sum()) // MOST_HOVERING)]
-            places = ax.transData.transform(np.stack([curve.x[every], curve.value[every]], 1))
+            places = ax.transData.transform(np.stack([drawn.x[every], drawn.value[every]], 1))
             for k, (across, up) in zip(every, scale * places, strict=True):
-                value = f"{name}: {curve.value[k]:.4g} at {curve.x[k]:.4g}"
+                value = f"{name}: {curve.value[k]:.4g}"
+                if np.isfinite(curve.x[k]):
+                    value += f" at {curve.x[k]:.4g}"
                 if np.isfinite(curve.low[k]):
                     value += f" [{curve.low[k]:.4g}, {curve.high[k]:.4g}]"
                 spots.append(
@@ -328,7 +375,7 @@ def draw_arrow(ax: Axes, curve: Curve, colour: str, *, outward: bool) -> None:
         middle = order[order.size // 2]
         ax.plot(
             curve.x[[middle]], curve.value[[middle]], ls="", color=colour, ms=8, zorder=5,
-            marker=">" if (sign > 0) == outward else "<", mec="white", mew=0.6,
+            marker=">" if (sign > 0) == outward else "<", mec="white", mew=0.6, label=GUIDE,
         )  # fmt: skip
 
 

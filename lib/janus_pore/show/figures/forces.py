@@ -29,6 +29,7 @@ from .drawing import (
     draw_line,
     lowest_panels,
     shades,
+    stands_for,
     styled,
     zero_line,
 )
@@ -68,6 +69,7 @@ def barrier_table(
         "membrane": ("#BBBBBB", "///"),
         "ion_vdw": (PURPLE, "..."),
         "ion_electrostatic": (GREEN, "..."),
+        "total": (BLACK, ""),
     }
     figure = blank(DOUBLE_IN, 3.2)
     axes = figure.subplots(1, len(table) + 1, width_ratios=[*(1.6 for _ in table), 1.0])
@@ -76,34 +78,25 @@ def barrier_table(
         at = np.arange(len(fields))
         parts = content["parts_kJ_per_mol"]
         width = 0.8 / (len(parts) + 1)
-        for k, (name, values) in enumerate(parts.items()):
-            ax.bar(
-                at + (k - len(parts) / 2) * width,
-                values,
-                width,
-                color=looks[name][0],
-                hatch=looks[name][1],
-                edgecolor="#333333",
-                linewidth=0.4,
+        values_of = {**parts, "total": content["total_kJ_per_mol"]}
+        for k, (name, values) in enumerate(values_of.items()):
+            beside = at + (k - len(parts) / 2) * width
+            ends = content.get("intervals", {}).get(name)
+            bars = ax.bar(
+                beside, values, width, color=looks[name][0], hatch=looks[name][1],
+                edgecolor="#333333", linewidth=0.4,
                 label="membrane, not split"
                 if name == "membrane"
                 else name.replace("_", " ").replace("vdw", "van der Waals"),
-            )
-        ax.bar(
-            at + len(parts) / 2 * width,
-            content["total_kJ_per_mol"],
-            width,
-            color="black",
-            label="total",
-        )
-        values_of = {**parts, "total": content["total_kJ_per_mol"]}
-        for k, (name, values) in enumerate(values_of.items()):
-            if name in content.get("intervals", {}):
+            )  # fmt: skip
+            curve = Curve.bare(fields, values)
+            if ends is not None:
+                curve = Curve(curve.x, curve.value, *np.asarray(ends, float))
                 ax.errorbar(
-                    at + (k - len(parts) / 2) * width, values,
-                    yerr=_from(values, content["intervals"][name]),
-                    fmt="none", ecolor="#333333", elinewidth=0.8, capsize=1.5,
+                    beside, values, yerr=_from(values, ends), fmt="none", ecolor="#333333",
+                    elinewidth=0.8, capsize=1.5,
                 )  # fmt: skip
+            stands_for(bars[0], curve)
         zero_line(ax)
         ax.set_xticks(at, [f"{f:g}" for f in fields])
         ax.set(xlabel="E (V/nm)", title=version)
@@ -118,8 +111,9 @@ def barrier_table(
         share_nm.items(), (BLUE, VERMILLION, BLACK), ("o", "s", "^"), strict=False
     ):
         fields, ends = (table[version].get(k, {}) for k in ("field_V_per_nm", "intervals"))
-        axes[-1].plot(fields, values, color=colour, marker=marker, label=version)
+        (line,) = axes[-1].plot(fields, values, color=colour, marker=marker, label=version)
         if "distance" in ends:
+            stands_for(line, Curve(*np.asarray([fields, values, *ends["distance"]], float)))
             axes[-1].errorbar(
                 fields, values, yerr=_from(values, ends["distance"]),
                 fmt="none", ecolor=colour, elinewidth=0.8, capsize=2,
@@ -157,7 +151,7 @@ class ForcePanel(NamedTuple):
 
 
 class Climb(NamedTuple):
-    """Potential of mean force, kJ/mol, with the positions of its minimum and maximum, nm."""
+    """Potential of mean force, kJ/mol, and from where to where its barrier is, nm."""
 
     energy: Curve
     r_min_nm: float
@@ -193,14 +187,17 @@ def mean_forces(panels: Mapping[float, ForcePanel], *, note: str = "") -> Figure
 
 @styled
 def potentials(climbs: Mapping[float, Climb], *, note: str = "") -> Figure:
-    """Potentials of mean force of all fields; rings mark minimum and maximum."""
+    """Potentials of mean force of all fields; rings mark the barriers' ends."""
     figure = blank(DOUBLE_IN, 3.0)
     ax = figure.subplots()
     for colour, (field, climb) in zip(shades(len(climbs)), sorted(climbs.items()), strict=True):
         draw_line(ax, climb.energy, color=colour, label=f"{field:g} V/nm")
         ends = [climb.r_min_nm, climb.r_max_nm]
         heights = np.interp(ends, climb.energy.x, climb.energy.value)
-        ax.plot(ends, heights, "o", color=colour, markerfacecolor="white", zorder=5)
+        ax.plot(
+            ends, heights, "o", color=colour, markerfacecolor="white", zorder=5,
+            label=f"_{field:g} V/nm, ends of the barrier",
+        )  # fmt: skip
     zero_line(ax)
     ax.set(xlabel="x of Cl⁻ from the metal plane (nm)", ylabel="potential of mean force (kJ/mol)")
     figure.legend(loc="outside right upper", title="E", fontsize=7)

@@ -19,6 +19,7 @@ from .drawing import (
     HALO,
     ORANGE,
     SINGLE_IN,
+    SKY,
     VERMILLION,
     Curve,
     FloatArray,
@@ -43,7 +44,7 @@ class Modelled(NamedTuple):
 def model_against_data(
     rows: Mapping[str, Mapping[str, Mapping[str, Modelled]]], *, note: str = ""
 ) -> Figure:
-    """The reduced memristor on top of the series: means as bands, the model as lines.
+    """The reduced memristor on top of the series: means with bands, the model as lines.
 
     Parameters
     ----------
@@ -61,8 +62,14 @@ def model_against_data(
         for ax, (title, curves) in zip(line, panels.items(), strict=True):
             zero_line(ax)
             for colour, (name, one) in zip(shades(len(curves)), curves.items(), strict=True):
-                draw_line(ax, one.measured, color=colour, lw=0.5, alpha=0.6)
-                ax.plot(one.model.x, one.model.value, color=colour, lw=1.3, label=name)
+                if len(curves) == 1:
+                    draw_line(ax, one.measured, color=SKY, lw=1.0, label="measured")
+                    ax.plot(*one.model[:2], color=BLACK, lw=0.8, ls="--", label="model")
+                    continue
+                draw_line(
+                    ax, one.measured, color=colour, lw=0.5, alpha=0.6, label=f"_{name}, measured"
+                )
+                ax.plot(*one.model[:2], color=colour, lw=1.3, label=name)
             if ax in axes[0]:
                 ax.set_title(title)
         line[0].set_ylabel(quantity)
@@ -73,6 +80,9 @@ def model_against_data(
                 fontsize=6, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.3),
                 columnspacing=0.8, handlelength=1.2,
             )  # fmt: skip
+    alone = [ax for ax in axes.flat if "measured" in ax.get_legend_handles_labels()[1]]
+    if alone:
+        figure.legend(*alone[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     add_note(figure, note)
     return figure
 

@@ -75,7 +75,10 @@ def angle_distributions(
             draw_line(ax, measured, ls="", **look | {"ms": 2.4}, label=direction)
             width = f"σθ = {one.sigma_deg.value:.0f}°"
             if one.sigma_deg.value <= WIDEST_GAUSSIAN_DEG:
-                ax.plot(grid, one.gaussian(grid), color=look["color"], ls=style, lw=1.1)
+                ax.plot(
+                    grid, one.gaussian(grid), color=look["color"], ls=style, lw=1.1,
+                    label=f"_{direction}, Gaussian",
+                )  # fmt: skip
             if not one.identifiable:
                 width = f"({width})"
             ax.text(
@@ -256,7 +259,7 @@ def relaxation(panels: Mapping[str, Mapping[float, Relaxation]], *, note: str = 
                 markevery=every,
                 label=f"{field:g} V/nm: {one.label}",
             )
-            ax.plot(one.measured.x, one.fitted, color=colour, lw=1.2)
+            ax.plot(one.measured.x, one.fitted, color=colour, lw=1.2, label=f"_{field:g} V/nm, fit")
         title = f"{letters[direction]}  {STEP_NAME[direction]}"
         ax.set(xlabel="time since the step (ps)", title=title)
         ax.legend(
@@ -352,12 +355,12 @@ def reaction_field(
     length_x_nm: float,
     note: str = "",
 ) -> Figure:
-    """Field that the ordered water makes: at the pore's centre by applied field, and along x.
+    """Field that the ordered water makes: at the pore's centre against E, and along x.
 
     Parameters
     ----------
     at_centre
-        Sweep direction to curve (x: applied field, value: water's field, V/nm).
+        Sweep direction to curve (x: E, value: the water's field, V/nm).
     along
         Sweep direction to curve (x: position on the axis in nm), at ``peak_V_per_nm``.
     per_polarisation
@@ -377,7 +380,7 @@ def reaction_field(
             draw_line(left, at_centre[direction], label=DIRECTION_NAME[direction], **look)
         if direction in along:
             look = {k: v for k, v in DIRECTION_LOOK[direction].items() if "marker" not in k}
-            draw_line(right, along[direction], **look)
+            draw_line(right, along[direction], label=f"_{DIRECTION_NAME[direction]}", **look)
     for ax in (left, right):
         zero_line(ax)
     left.axvline(0, color="#BBBBBB", lw=0.6, zorder=0)
@@ -433,7 +436,7 @@ def intrinsic_field(
         for (name, potential), (colour, style) in zip(potentials.items(), SET_LOOK, strict=False):
             V = np.asarray(potential, float)
             upper.plot(x, V, color=colour, linestyle=style, label=name)
-            lower.plot(x, -np.gradient(V, x), color=colour, linestyle=style)
+            lower.plot(x, -np.gradient(V, x), color=colour, linestyle=style, label=f"_{name}")
         for ax in (upper, lower):
             zero_line(ax)
             _mark_region(ax, half_length_nm)

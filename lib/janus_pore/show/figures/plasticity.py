@@ -166,7 +166,10 @@ def _ratios(
             if fit.identifiable:
                 delays = curves[estimator].x
                 grid = np.geomspace(delays.min(), delays.max(), 200)
-                ax.plot(grid, fit.curve(grid), color=ESTIMATOR_COLOUR[estimator], lw=1)
+                ax.plot(
+                    grid, fit.curve(grid), color=ESTIMATOR_COLOUR[estimator], lw=1,
+                    label=f"_{ESTIMATOR_NAME[estimator]}, fit",
+                )  # fmt: skip
     for ax, protocol in zip(lowest_panels(axes), protocols, strict=True):
         every = [*rows.values(), *(behind or {}).values()]
         shown = [c for found in every for c in found.get(protocol, {}).values()]
@@ -313,6 +316,11 @@ def ratio_by_width(
     return figure
 
 
+LINEAR_nA = 10.0
+"""Currents up to this are drawn to scale and larger ones logarithmically: the picosecond after a
+jump of the field would hide all that follows."""
+
+
 @styled
 def pulse_trace(
     time_ps: ArrayLike,
@@ -342,8 +350,8 @@ def pulse_trace(
             ax.axvspan(start, stop, color="#DDDDDD", lw=0, zorder=0)
         zero_line(ax)
     # a frame holds the field of the step that led to it
-    upper.plot(time_ps, field_V_per_nm, color=VERMILLION, drawstyle="steps-pre")
-    upper.set_ylabel("applied E\n(V/nm)")
+    upper.plot(time_ps, field_V_per_nm, color=VERMILLION, drawstyle="steps-pre", label="field")
+    upper.set_ylabel("field E\n(V/nm)")
     for estimator, curve in current_nA.items():
         draw_line(
             lower,
@@ -352,8 +360,10 @@ def pulse_trace(
             ls=ESTIMATOR_LINE[estimator],
             label=ESTIMATOR_NAME[estimator],
         )
+    lower.set_yscale("symlog", linthresh=LINEAR_nA)
+    lower.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda nA, _: f"{nA:g}"))
     lower.set(xlabel="time (ps)", ylabel="current I (nA)")
     legend_above(figure, lower)
     figure.align_ylabels([upper, lower])
-    add_note(figure, note)
+    add_note(figure, f"{note}; logarithmic beyond {LINEAR_nA:g} nA".removeprefix("; "))
     return figure

@@ -45,7 +45,7 @@ def waveforms(
     Parameters
     ----------
     panels
-        Protocol to pairs of time (ps) and applied field (V/nm), shape (n,) each.
+        Protocol to pairs of time (ps) and field (V/nm), shape (n,) each.
     note
         What the figure rests on.
     """
@@ -63,7 +63,7 @@ def waveforms(
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     for k in range(0, len(axes), columns):
-        axes[k].set_ylabel("applied E (V/nm)")
+        axes[k].set_ylabel(E_LABEL)
     add_note(figure, note)
     return figure
 
@@ -90,8 +90,8 @@ def driven(
     """
     figure = blank(DOUBLE_IN, 3.4)
     axes = figure.subplots(3, 1, sharex=True)
-    axes[0].plot(time_ps, field_V_per_nm, color=VERMILLION)
-    axes[0].set(ylabel="applied E\n(V/nm)")
+    axes[0].plot(time_ps, field_V_per_nm, color=VERMILLION, label="field")
+    axes[0].set(ylabel="field E\n(V/nm)")
     for name, value in charge_e.items():
         axes[1].plot(
             time_ps,
@@ -102,7 +102,7 @@ def driven(
         )
     axes[1].set(ylabel="charge moved\n(e)")
     legend_above(figure, axes[1])
-    axes[2].plot(time_ps, pore_water_count, color=BLUE, lw=0.8)
+    axes[2].plot(time_ps, pore_water_count, color=BLUE, lw=0.8, label="pore water")
     axes[2].set(ylabel="pore water\n(molecules)", xlabel="time (ps)", ylim=(0, None))
     for ax in axes[:2]:
         zero_line(ax)
