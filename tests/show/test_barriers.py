@@ -271,9 +271,10 @@ def test_without_a_field_there_is_a_span_but_no_implied_distance(made):
     assert [r[-1] for r in barriers.rows(found) if r[1] == "0"] == ["–", "–"]
     table, share = barriers.tables(found)
     axis = figures.barrier_table(table, share).axes[-1]
-    drawn = {line.get_label(): line.get_ydata() for line in axis.lines}["this run"]
-    assert np.isnan(drawn[0])
-    assert 0 < drawn[1] < axis.get_ylim()[1]
+    drawn = {line.get_label(): line.get_xydata() for line in axis.lines}["this run"]
+    assert drawn[:, 0].tolist() == [0.8]  # nothing drives an ion at rest
+    assert 0 < drawn[0, 1] < axis.get_ylim()[1]
+    assert list(barriers.tables({0.0: rest})[0]) == ["published", "manuscript"]
 
 
 def test_no_kept_trajectory_means_no_visit(tmp_path, monkeypatch):

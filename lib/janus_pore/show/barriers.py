@@ -300,8 +300,8 @@ def climbs(found: Mapping[float, FieldBarrier]) -> dict[float, Climb]:
 def tables(
     found: Mapping[float, FieldBarrier],
 ) -> tuple[dict[str, dict[str, Any]], dict[str, FloatArray]]:
-    """Both versions of the published table and this run's barriers on the ion's way, as they are
-    judged, and the distances implied.
+    """Both versions of the published table and this run's barriers on the way on which the field
+    drives the ion, as they are judged, and the distances implied.
 
     Returns
     -------
@@ -310,8 +310,7 @@ def tables(
     """
     table = {name: dict(one) for name, one in scorecard.reference("table1.yaml").items()}
     share = {name: scorecard.implied_distance_nm(name) for name in table}
-    if found:
-        fields = sorted(found)
+    if fields := sorted(E for E in found if E):
         ours = [found[E].barrier for E in fields]
         table["this run"] = {
             "field_V_per_nm": fields,
