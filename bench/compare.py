@@ -181,7 +181,7 @@ def throughput(bench: Bench) -> Group:
     contestants: dict[str, Callable[[], float]] = {
         "this project": lambda: mdrun(bench.gmx, tpr, steps, ours)
     }
-    notes = [f"{segments_atoms(bench.built)} atoms, {run.dt_fs:g} fs, {threads} threads."]
+    notes = [f"{bench.built.atoms} atoms, {run.dt_fs:g} fs, {threads} threads."]
     other = distribution_gromacs()
     if isinstance(other, Missing):
         notes.append(f"Distribution's GROMACS: {other.why}.")
@@ -244,11 +244,6 @@ def throughput(bench: Bench) -> Group:
 def speed_of(what: str, job: Path, python: Path) -> Callable[[], float]:
     """A measurement of another program, ready to be made."""
     return lambda: float(contest(what, job, python)["ns_per_day"])
-
-
-def segments_atoms(built: BuiltSystem) -> int:
-    """Number of atoms."""
-    return int(max(stop for _, stop in built.manifest["atoms"].values()))
 
 
 def last_line(text: str) -> str:
@@ -561,7 +556,7 @@ def analysis(bench: Bench) -> Group:
         "MDAnalysis, plain loop": "plain_loop",
     }  # fmt: skip
     memory: dict[str, float] = {}
-    notes = [f"{frames} frames of {segments_atoms(bench.built)} atoms."]
+    notes = [f"{frames} frames of {bench.built.atoms} atoms."]
 
     def measure(name: str, what: str, python: Path, job: Path) -> Callable[[], float]:
         def once() -> float:
@@ -658,7 +653,7 @@ def overhead(bench: Bench) -> list[Group]:
     kept = sum((d / "series.nc").stat().st_size for d in record.path)
     states = sum((d / "state.cpt").stat().st_size for d in record.path)
     ns = record.duration_ps / 1000
-    frame = 12.6 / 3 * segments_atoms(bench.built)
+    frame = 12.6 / 3 * bench.built.atoms
     xtc = bench.here / "analysis.xtc"
     if xtc.exists():
         with XTCFile(str(xtc)) as file:

@@ -8,9 +8,9 @@ cannot be had is reported as missing and leaves its row out.
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
+import tempfile
 import venv
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,8 @@ def distribution_gromacs() -> gromacs.Gmx | Missing:
     root = place() / "distribution"
     try:
         if not (root / "usr" / "bin" / "gmx").exists():
-            _unpack(root)
+            with tempfile.TemporaryDirectory() as scratch:
+                debian.unpack(["gromacs"], root, Path(scratch), place() / "apt.log")
         wrapper = root / "gmx"
         libraries = sorted({str(p.parent) for p in (root / "usr" / "lib").rglob("*.so*")})
         wrapper.write_text(
@@ -54,33 +55,6 @@ def distribution_gromacs() -> gromacs.Gmx | Missing:
         return gromacs.probe(wrapper)
     except (OSError, SetupError, GromacsError, subprocess.SubprocessError) as error:
         return Missing(str(error).splitlines()[0])
-
-
-def _unpack(root: Path) -> None:
-    """Fetch packages with a private apt configuration, as tools/ fetches the source."""
-    apt = root / "apt"
-    subprocess.run(["rm", "-rf", str(root)], check=True)
-    apt.mkdir(parents=True)
-    configuration = debian.private_configuration(
-        apt, debian.machine_sources(), debian.distribution_suites()
-    )
-    for file in (apt / "sources.list.d").iterdir():  # binaries, not sources
-        text = file.read_text(encoding="utf-8")
-        text = re.sub(r"(?m)^deb-src ", "deb ", text)
-        file.write_text(re.sub(r"(?m)^(Types:) deb-src", r"\1 deb", text), encoding="utf-8")
-    command = ["apt-get", "-c", str(configuration), "-q", "-y"]
-    log = apt / "log"
-    with log.open("w") as out:
-        subprocess.run([*command, "update"], stdout=out, stderr=out, check=False)
-        subprocess.run(
-            [*command, "install", "--download-only", "--no-install-recommends", "gromacs"],
-            stdout=out, stderr=out, check=True,
-        )  # fmt: skip
-    packages = list(apt.glob("cache/archives/*.deb"))
-    if not packages:
-        raise SetupError(f"apt downloaded nothing, see {log}: is gromacs installed here?")
-    for package in packages:
-        subprocess.run(["dpkg-deb", "-x", str(package), str(root)], check=True)
 
 
 def python_environment() -> Path | Missing:

@@ -224,6 +224,12 @@ def test_a_file_is_written_whole_or_not_at_all(
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_pore_region_longer_than_the_box_is_refused() -> None:
+    changes = {"system.length_x_nm": 3.0, "system.cutoff_nm": 0.9}
+    with pytest.raises(SpecError, match=r"run.pore_half_length_nm = 1.8 nm .* box, 1.5 nm"):
+        load_profile("tiny", {**changes, "run.pore_half_length_nm": 1.8})
+
+
 def test_windows_beyond_the_box_are_refused() -> None:
     content = yaml.safe_load(TINY)
     content["windows"] |= {"from_nm": -2.0, "to_nm": 2.0, "spacing_nm": 1.0}

@@ -439,6 +439,11 @@ class Profile(_Strict):
                     f"the voltage, exceeds {FIELD_LIMIT_V_PER_NM:g} V/nm; lower it"
                 )
         half = self.system.length_x_nm / 2
+        if self.run.pore_half_length_nm > half:
+            raise ValueError(
+                f"run.pore_half_length_nm = {self.run.pore_half_length_nm:g} nm is more than half "
+                f"the box, {half:g} nm; lessen it or raise system.length_x_nm"
+            )
         farthest = max(map(abs, self.windows.positions_nm)) if self.windows else 0.0
         if farthest > half:
             raise ValueError(

@@ -10,7 +10,6 @@ from janus_pore.measure.barrier import (
     barrier,
     conductance,
     conductance_of,
-    implied_distance_nm,
     mean_force,
     pmf,
     pmf_band,
@@ -125,12 +124,6 @@ def test_without_a_direction_from_lowest_to_highest() -> None:
     x = np.linspace(-0.59, 0.59, 20001)
     energy = water_energy(x) + membrane_energy(x) - APPLIED * x
     assert found.total.value == pytest.approx(np.ptp(energy), abs=4)
-    inner = barrier(
-        sampled(3), charge_e=CHARGE, field_V_per_nm=FIELD, towards=-1, within_nm=(-0.1, 0.1)
-    )
-    assert max(abs(inner.r_min_nm.value), abs(inner.r_max_nm.value)) <= 0.1
-    with pytest.raises(MeasureError, match="1 positions of the profile"):
-        barrier(sampled(3), charge_e=CHARGE, field_V_per_nm=FIELD, within_nm=(0.0, 0.02))
 
 
 def test_energy_that_only_falls_has_no_barrier() -> None:
@@ -168,26 +161,6 @@ def test_gaps_and_empty_profiles_are_refused() -> None:
         mean_force(x, x, {}, EDGES, units=units)
     with pytest.raises(MeasureError, match="0 of 60 bins"):
         mean_force(x, x, {}, EDGES, units=units, fewest=1000)
-
-
-PUBLISHED = {
-    0.2: (4.05, (13.67, -21.52, 1.23, -24.775, -2.85, 39.91), 0.083),
-    0.4: (2.03, (16.87, 4.38, -1.76, -24.74, -2.19, 12.745), 0.085),
-    0.6: (4.8, (15.155, 18.77, 3.08, -23.18, -0.48, -4.8), 0.065),
-    0.8: (6.2, (16.54, 32.22, 3.92, -21.97, -0.00035, -19.1), 0.070),
-}
-
-
-@pytest.mark.parametrize(("field", "row"), PUBLISHED.items())
-def test_distance_implied_by_the_published_table(field: float, row: tuple) -> None:
-    total, parts, expected = row
-    found = implied_distance_nm(total, parts, charge_e=-1, field_V_per_nm=field)
-    assert found == pytest.approx(expected, abs=1e-3)
-
-
-def test_distance_needs_a_field() -> None:
-    with pytest.raises(MeasureError, match="must not be zero"):
-        implied_distance_nm(1.0, [0.5], charge_e=-1, field_V_per_nm=0.0)
 
 
 # --- conductance ------------------------------------------------------------------------

@@ -27,7 +27,6 @@ from janus_pore.measure.current import (
     window_average,
     window_of_cycles,
 )
-from janus_pore.measure.statistics import blocks
 
 AMPLITUDE = 1.2
 WINDOWS = 200
@@ -355,8 +354,6 @@ def test_steady_current_and_its_bound_without_events() -> None:
     assert none.low == -none.high
     with pytest.raises(MeasureError, match="discard_ps = 100"):
         steady_current(charge, t, discard_ps=100.0)
-    cut = blocks(charge[0], 4)
-    assert steady_current(cut, np.arange(cut.shape[1])).n_independent == 4
 
 
 def test_response_of_a_conductor_and_of_a_capacitor() -> None:

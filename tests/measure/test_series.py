@@ -201,17 +201,6 @@ def test_segments_join_to_the_whole(
     np.testing.assert_allclose(nested["charge"], joined["charge"], atol=1e-12)
 
 
-def test_first_frame_left_out_joins_too(wandering: Wandering) -> None:
-    path, manifest = wandering(frames=40)
-    first, second = pieces(path, [(0, 21), (20, 40)])
-    joined = series.concatenate(
-        [reduced(first, manifest), reduced(second, manifest, start_ps=10.0, drop_first=True)]
-    )
-    whole = reduced(path, manifest)
-    np.testing.assert_array_equal(joined["time"], whole["time"])
-    np.testing.assert_allclose(joined["charge"], whole["charge"], atol=1e-9)
-
-
 def test_parts_that_do_not_belong_together(wandering: Wandering) -> None:
     path, manifest = wandering(frames=60)
     parts = pieces(path, [(0, 20), (25, 40), (10, 30)])

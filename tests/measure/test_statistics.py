@@ -9,14 +9,11 @@ from janus_pore.errors import MeasureError
 from janus_pore.measure.statistics import (
     Estimate,
     band,
-    blocks,
-    correlation_time,
     difference,
     draw_sums,
     estimate,
     fit_exponential,
     mean,
-    n_independent,
     relaxation_form,
     zero_count_bound,
 )
@@ -27,16 +24,6 @@ ENOUGH = 90
 
 def holds(found: Estimate, truth: float) -> bool:
     return found.low <= truth <= found.high
-
-
-def autoregressive(rng: np.random.Generator, n: int, memory: float) -> np.ndarray:
-    """Unit-variance AR(1) series; its correlation time is (1 + memory)/(1 - memory)/2."""
-    noise = rng.normal(size=n) * math.sqrt(1 - memory**2)
-    x = np.empty(n)
-    x[0] = rng.normal()
-    for i in range(1, n):
-        x[i] = memory * x[i - 1] + noise[i]
-    return x
 
 
 @pytest.mark.parametrize("units", [2, 3, 5, 10, 150])
@@ -167,39 +154,6 @@ def test_interval_of_a_difference_holds_the_truth() -> None:
 
 def test_zero_events_bound() -> None:
     assert math.exp(-zero_count_bound()) == pytest.approx(0.025)
-
-
-@pytest.mark.parametrize("memory", [0.0, 0.5, 0.9])
-def test_correlation_time_of_an_autoregressive_series(memory: float) -> None:
-    expected = 0.5 * (1 + memory) / (1 - memory)
-    found = [
-        correlation_time(autoregressive(np.random.default_rng(i), 5000, memory), spacing=0.2)
-        for i in range(10)
-    ]
-    assert np.mean(found) == pytest.approx(0.2 * expected, rel=0.1)
-
-
-def test_constant_series_counts_once() -> None:
-    assert math.isnan(correlation_time(np.full(100, 0.1)))
-    assert n_independent(np.full(100, 0.1)) == 1.0
-
-
-def test_blocks_of_a_correlated_series_give_an_honest_interval() -> None:
-    hits = naive = 0
-    for trial in range(TRIALS):
-        x = autoregressive(np.random.default_rng(trial), 3000, 0.9)
-        hits += holds(mean(blocks(x).mean(axis=1), resamples=300, seed=trial), 0.0)
-        naive += holds(mean(x[::2], resamples=100, seed=trial), 0.0)
-    assert hits >= ENOUGH
-    assert naive < 70
-
-
-def test_blocks_are_cut_from_the_end() -> None:
-    cut = blocks(np.arange(11), 3)
-    assert cut.tolist() == [[2, 3, 4], [5, 6, 7], [8, 9, 10]]
-    assert blocks(np.zeros((12, 2)), 4).shape == (4, 3, 2)
-    with pytest.raises(MeasureError, match="3 samples cannot be cut into 5 blocks"):
-        blocks(np.arange(3), 5)
 
 
 @pytest.mark.parametrize("kind", ["decay", "growth"])

@@ -9,7 +9,6 @@ from scipy.optimize import curve_fit
 from janus_pore.errors import MeasureError
 from janus_pore.measure.water import (
     UNIFORM_SIGMA_DEG,
-    along_field,
     angle_counts,
     bin_centres,
     direct_width,
@@ -40,12 +39,6 @@ def histogram(theta: np.ndarray) -> np.ndarray:
 def test_angles_wrap_into_the_half_open_circle() -> None:
     angles = np.array([0.0, 180.0, -180.0, 181.0, -181.0, 540.0, 720.5])
     assert wrap(angles).tolist() == [0.0, 180.0, 180.0, -179.0, 179.0, 180.0, 0.5]
-
-
-def test_angles_along_a_field_of_either_sign() -> None:
-    theta = np.array([[10.0, 170.0, np.nan], [10.0, 170.0, -170.0]])
-    turned = along_field(theta, np.array([0.5, -0.5]))
-    np.testing.assert_allclose(turned, [[10, 170, np.nan], [-170, -10, 10]])
 
 
 def test_histograms_by_unit_and_group() -> None:

@@ -42,7 +42,8 @@ def made(protocol, parameters=TRUTH, *, replicas=24, seed=0, pore=True):
         t = np.arange(0.0, duration_ps(waveform) + 0.1, 0.4)
         middle = field_at(waveform, (t[1:] + t[:-1]) / 2)
         response = memristor.simulate(parameters, t, np.append(middle, middle[-1]))
-        sigma = np.minimum(memristor.spread_from_order(response.order), 170.0)
+        # the wrapped normal's width at that order
+        sigma = np.minimum(np.degrees(np.sqrt(-2 * np.log(np.abs(response.order)))), 170.0)
         theta = rng.normal(size=(replicas, len(t), MOLECULES)) * sigma[None, :, None]
         theta = (theta + np.where(response.order < 0, 180.0, 0.0)[None, :, None] + 180) % 360 - 180
         noise = np.cumsum(rng.normal(0, 0.02, (replicas, 3, 2, len(t))), axis=-1)

@@ -22,10 +22,6 @@ COULOMB_V_nm_per_e = 1.439964548
 LJ_REACH_nm = 5.0
 """Beyond this all of a membrane's attraction is below 0.01 kJ/mol."""
 
-CENTRES = ("hollow", "bond", "metal", "chalcogen")
-"""Where a pore can be centred: a hexagon's middle, a bond's middle (in projection), a metal,
-a column of chalcogens."""
-
 _TIE_nm = 1e-6
 
 
@@ -136,7 +132,7 @@ def lattice(
     cells_y, cells_z
         Repeats of the rectangular cell.
     centre
-        One of :data:`CENTRES`; it becomes the origin.
+        ``hollow`` (a hexagon's middle), ``bond``, ``metal`` or ``chalcogen``: the origin.
     """
     a, d = parameters.a_nm, parameters.column_distance_nm
     box = np.array([cells_y * a, cells_z * 3 * d])
@@ -251,11 +247,7 @@ def build_membrane(system: SystemSpec) -> Membrane:
 def parse_pore(pore: str) -> tuple[str, int]:
     """Centre and number of removed units; ``none`` is a hollow with none removed."""
     match = PORE_PATTERN.fullmatch(pore)
-    if match is None:
-        raise BuildError(
-            f"pore = {pore!r} is not known; use 'none', or {', '.join(CENTRES)} followed by "
-            "a number of formula units, e.g. 'hollow6'"
-        )
+    assert match is not None  # SystemSpec takes no other
     return (match[1], int(match[2])) if match[1] else ("hollow", 0)
 
 

@@ -58,6 +58,11 @@ class BuiltSystem:
     spec: SystemSpec
 
     @property
+    def atoms(self) -> int:
+        """How many."""
+        return int(max(stop for _, stop in self.manifest["atoms"].values()))
+
+    @property
     def gro(self) -> Path:
         """Coordinates; also the reference of position restraints."""
         return self.dir / "conf.gro"

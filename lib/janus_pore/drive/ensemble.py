@@ -15,7 +15,7 @@ import xarray as xr
 
 from ..build.system import BuiltSystem, build_system, open_system, system_dir
 from ..errors import GromacsError, MeasureError, MissingInputError, RunError
-from ..spec import Constant, Profile, Protocol, RunSpec, SystemSpec, Waveform
+from ..spec import Constant, Profile, Protocol, RunSpec, Waveform
 from . import gromacs, segments, through_gmxapi
 from .field import FieldSegment, FloatArray
 from .segments import Engine, Segment
@@ -45,7 +45,6 @@ class RunRecord:
     frame_ps: float
     seed: int
     system_dir: Path
-    start_ps: float = 0.0
 
     @property
     def series(self) -> tuple[Path, ...]:
@@ -138,8 +137,7 @@ def tree(
         known |= as_if.get(root.dir.parent, {})
         whole |= {root.dir.parent / name: manifest for name, manifest in known.items()}
         ways[replica] = segments.grow(root, histories, frame_steps=fine, known=known)
-    atoms = max(stop for _, stop in built.manifest["atoms"].values())
-    return Tree(snapshots, ways, whole, atoms)
+    return Tree(snapshots, ways, whole, built.atoms)
 
 
 def _with_ancestors(segment: Segment) -> list[Segment]:
@@ -186,7 +184,6 @@ def run_protocol(
     profile: Profile,
     name: str,
     *,
-    system: SystemSpec | None = None,
     progress: bool = True,
     workers: int | None = None,
     keep_trajectory: bool = False,
@@ -204,8 +201,6 @@ def run_protocol(
     ----------
     profile, name
         The profile and one of its protocols.
-    system
-        Another system than the profile's.
     progress
         Show one line with ns done, ns/day and time left.
     workers
@@ -231,7 +226,6 @@ def run_protocol(
     RunError
         If segments failed (after all others were finished), or if the run was stopped.
     """
-    profile = _with_system(profile, system)
     protocol = profile.protocol(name)
     built = open_system(profile.system)
     engine = engine_for(profile, built, keep_trajectory)
@@ -246,7 +240,6 @@ def run_protocol(
 def equilibrate(
     profile: Profile,
     *,
-    system: SystemSpec | None = None,
     replicas: int = 1,
     progress: bool = True,
     walltime_h: float | None = None,
@@ -265,7 +258,6 @@ def equilibrate(
     MissingInputError, RunError
         As :func:`run_protocol`.
     """
-    profile = _with_system(profile, system)
     built = open_system(profile.system)
     engine = engine_for(profile, built, keep_trajectory=False)
     with stopping(engine.stop, walltime_h):
@@ -493,10 +485,6 @@ def _total(costs: Sequence[Cost]) -> Cost:
         hours=None if None in hours else sum(h for h in hours if h is not None),
         storage_MB=sum(c.storage_MB for c in costs),
     )
-
-
-def _with_system(profile: Profile, system: SystemSpec | None) -> Profile:
-    return profile if system is None else profile.model_copy(update={"system": system})
 
 
 def engine_for(profile: Profile, built: BuiltSystem, keep_trajectory: bool) -> Engine:

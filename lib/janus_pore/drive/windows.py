@@ -30,7 +30,7 @@ from MDAnalysis.lib.formats.libmdaxdr import TRRFile
 
 from ..build.system import BuiltSystem, open_system
 from ..errors import MeasureError, MissingInputError, RunError, SpecError
-from ..spec import Constant, Profile, SystemSpec, Windows, key, replica_seed
+from ..spec import Constant, Profile, Windows, key, replica_seed
 from . import ensemble, gromacs, segments
 from .decompose import PARTS, FloatArray, Forces, chlorides_in_pore, decompose, write_frames
 from .segments import Engine, Segment
@@ -173,7 +173,6 @@ def tree(
 def run_windows(
     profile: Profile,
     *,
-    system: SystemSpec | None = None,
     progress: bool = True,
     workers: int | None = None,
     walltime_h: float | None = None,
@@ -189,7 +188,7 @@ def run_windows(
     ----------
     profile
         With an entry ``windows``.
-    system, progress, workers, walltime_h, only, layout
+    progress, workers, walltime_h, only, layout
         As for :func:`janus_pore.drive.ensemble.run_protocol`.
 
     Raises
@@ -199,7 +198,6 @@ def run_windows(
     MissingInputError, RunError
         As :func:`janus_pore.drive.ensemble.run_protocol`.
     """
-    profile = profile if system is None else profile.model_copy(update={"system": system})
     asked_for(profile)
     built = open_system(profile.system)
     engine = _engine(profile, built)

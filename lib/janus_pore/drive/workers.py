@@ -54,32 +54,28 @@ def layout_for(
     if replicas > 1 and workers:
         workers, gpus = min(workers, replicas), candidates[0].gpus
         return gromacs.Layout(workers, gromacs.cores() // workers or 1, gpus)
-    work = sum(s.steps for s in chosen) * max(
-        stop for _, stop in engine.system.manifest["atoms"].values()
-    )
+    work = sum(s.steps for s in chosen) * engine.system.atoms
     if work < CALIBRATION_PAYS and not calibrated(engine):
         few, gpus = min(candidates[0].workers, max(1, replicas)), candidates[0].gpus
         return gromacs.Layout(few, gromacs.cores() // few or 1 if gpus else 1, gpus)
     return gromacs.best_layout(calibrate(engine, start), max(1, replicas))
 
 
-def calibrate(engine: Engine, start: Segment, *, again: bool = False) -> list[gromacs.Layout]:
+def calibrate(engine: Engine, start: Segment) -> list[gromacs.Layout]:
     """Speed of every layout on this machine with this system, measured once and kept.
 
     Some two seconds of dynamics for each layout, from the state after minimisation. The
-    result lies in the user's cache, unless the machine had other work to do meanwhile;
-    ``again`` measures anew.
+    result lies in the user's cache, unless the machine had other work to do meanwhile.
     """
-    if not again and (known := calibrated(engine)):
+    if known := calibrated(engine):
         return known
     undisturbed = psutil.cpu_percent(interval=0.3) < BUSY_PERCENT
-    atoms = max(stop for _, stop in engine.system.manifest["atoms"].values())
     built = engine.system
     options = {
         **gromacs.physics_options(built.spec, engine.run),
         **gromacs.list_options(built.spec),
         **gromacs.output_options(0, 1000 * gromacs.STRIDE),
-        "nsteps": str(max(200, 5_000_000 // atoms)),
+        "nsteps": str(max(200, 5_000_000 // built.atoms)),
         "continuation": "yes",
     }
     measured = []

@@ -7,14 +7,15 @@ r1 and r2, gives the parts of the barrier.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.integrate import cumulative_trapezoid
 
 from ..errors import MeasureError
-from .current import NANOAMPERE_PER_E_PER_PS
+from .current import NANOAMPERE_PER_E_PER_PS, interpolate
 from .statistics import RESAMPLES, Band, Estimate, band, draw_sums, estimate
 
 FloatArray = npt.NDArray[np.float64]
@@ -172,9 +173,7 @@ def pmf(x_nm: npt.ArrayLike, force_kJ_per_mol_nm: npt.ArrayLike) -> FloatArray:
     -------
     (..., bins) kJ/mol
     """
-    x, F = np.asarray(x_nm, dtype=float), np.asarray(force_kJ_per_mol_nm, dtype=float)
-    steps = 0.5 * (F[..., 1:] + F[..., :-1]) * np.diff(x)
-    return np.concatenate([np.zeros((*F.shape[:-1], 1)), -np.cumsum(steps, axis=-1)], axis=-1)
+    return -np.asarray(cumulative_trapezoid(force_kJ_per_mol_nm, x_nm, initial=0))
 
 
 def pmf_band(profile: MeanForce) -> tuple[FloatArray, Band]:
@@ -299,7 +298,6 @@ def barrier(
     charge_e: float,
     field_V_per_nm: float,
     towards: int | None = None,
-    within_nm: Sequence[float] | None = None,
 ) -> Barrier:
     """The barrier between the energy's minimum and maximum, with its parts.
 
@@ -315,13 +313,6 @@ def barrier(
         +1 or -1: the ion travels along +x or -x and has the largest rise before it, from
         any minimum passed earlier. None: from the lowest to the highest energy, wherever
         they lie.
-    within_nm
-        (low, high) limits of x; by default the whole profile.
-
-    Raises
-    ------
-    MeasureError
-        If fewer than two positions lie within the limits.
 
     Notes
     -----
@@ -330,18 +321,8 @@ def barrier(
     The extremes are chosen again in every bootstrap draw, so that the choice is part of
     the interval; choosing them makes a noisy barrier too high on average.
     """
-    x = profile.x_nm
-    if within_nm is None:
-        use = np.ones(len(x), dtype=bool)
-    else:
-        use = (x >= within_nm[0]) & (x <= within_nm[1])
-    if use.sum() < 2:
-        raise MeasureError(
-            f"{int(use.sum())} positions of the profile lie within {within_nm} nm and two are "
-            "needed; widen the limits"
-        )
     # The extremes, where the force is zero, may lie between bins.
-    x, draws = _refined(x[use], profile.draws[..., use])
+    x, draws = _refined(profile.x_nm, profile.draws)
     energy = pmf(x, draws[:, -1])
     rows = np.arange(len(draws))
     first, last = _extremes(energy, towards)
@@ -392,28 +373,11 @@ def barrier(
     )
 
 
-def implied_distance_nm(
-    total_kJ_per_mol: float,
-    parts_kJ_per_mol: Sequence[float],
-    *,
-    charge_e: float,
-    field_V_per_nm: float,
-) -> float:
-    """|r2 - r1| implied by a published total and its parts: |total - Σ parts|/(|q| E)."""
-    work = abs(charge_e * field_V_per_nm) * KJ_PER_MOL_PER_E_V
-    if not work:
-        raise MeasureError("the distance follows from the field's share: field and charge must "
-                           "not be zero")  # fmt: skip
-    return abs(total_kJ_per_mol - sum(parts_kJ_per_mol)) / work
-
-
 def _refined(x_nm: FloatArray, forces: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Positions (points,) from the first to the last, and forces (..., points) there, taken
     as linear between bins."""
     x = np.linspace(x_nm[0], x_nm[-1], POINTS_PER_BIN * (len(x_nm) - 1) + 1)
-    right = np.clip(np.searchsorted(x_nm, x), 1, len(x_nm) - 1)
-    share_right = (x - x_nm[right - 1]) / (x_nm[right] - x_nm[right - 1])
-    return x, forces[..., right - 1] * (1 - share_right) + forces[..., right] * share_right
+    return x, interpolate(forces, x_nm, x)
 
 
 def _extremes(

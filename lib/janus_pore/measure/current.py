@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+from scipy.integrate import cumulative_trapezoid
 
 from ..errors import MeasureError
 from .statistics import (
@@ -140,11 +141,11 @@ def windowed_change(
     step = window_ps if step_ps is None else step_ps
     count = int((duration - window_ps) / step * (1 + 1e-9) + 1e-6) + 1
     starts = t[0] + step * np.arange(count)
-    change = _interpolate(x, t, starts + window_ps) - _interpolate(x, t, starts)
+    change = interpolate(x, t, starts + window_ps) - interpolate(x, t, starts)
     return starts + window_ps / 2, change
 
 
-def _interpolate(values: FloatArray, time: FloatArray, at: FloatArray) -> FloatArray:
+def interpolate(values: FloatArray, time: FloatArray, at: FloatArray) -> FloatArray:
     """Linear interpolation along the last axis."""
     right = np.clip(np.searchsorted(time, at), 1, len(time) - 1)
     share = (at - time[right - 1]) / (time[right] - time[right - 1])
@@ -182,13 +183,12 @@ def current_from_charge(
 
 
 def window_average(
-    values: npt.ArrayLike, time_ps: FloatArray, window_ps: float, *, step_ps: float | None = None
+    values: npt.ArrayLike, time_ps: FloatArray, window_ps: float
 ) -> tuple[FloatArray, FloatArray]:
     """Time average over the windows of :func:`current_from_charge` (trapezoids)."""
     x, t = np.asarray(values, dtype=float), np.asarray(time_ps, dtype=float)
-    areas = 0.5 * (x[..., 1:] + x[..., :-1]) * np.diff(t)
-    integral = np.concatenate([np.zeros((*x.shape[:-1], 1)), np.cumsum(areas, axis=-1)], axis=-1)
-    centre, change = windowed_change(integral, t, window_ps, step_ps=step_ps)
+    integral = cumulative_trapezoid(x, t, initial=0)
+    centre, change = windowed_change(integral, t, window_ps)
     return centre, change / window_ps
 
 
@@ -488,7 +488,6 @@ def loop_area(
     field_V_per_nm: npt.ArrayLike,
     current_nA: npt.ArrayLike,
     *,
-    unit: str = "replicas",
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[Literal["positive", "negative", "whole"], Estimate]:
@@ -519,7 +518,7 @@ def loop_area(
         axis=1,
     )
     draws = draw_sums(parts, resamples=resamples, seed=seed) / len(I)
-    method = f"bootstrap over {len(I)} {unit}"
+    method = f"bootstrap over {len(I)} replicas"
     names: tuple[Literal["positive", "negative", "whole"], ...] = ("positive", "negative", "whole")
     return {name: estimate(draws[:, i], len(I), method) for i, name in enumerate(names)}
 
@@ -530,7 +529,6 @@ def pinch(
     *,
     near_V_per_nm: float | None = None,
     event_ps: float | None = None,
-    unit: str = "replicas",
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Pinch:
@@ -584,7 +582,7 @@ def pinch(
         [np.abs(_smoothed(E, loops, side & (np.sign(E) == sign))).max(axis=1)
          for side in (slope > 0, slope < 0) for sign in (1, -1)], axis=0,
     )  # fmt: skip
-    method = f"bootstrap over {len(I)} {unit}"
+    method = f"bootstrap over {len(I)} replicas"
     rising, falling = (estimate(draws[:, i], len(I), method) for i in (0, 1))
     gap_draws = draws[:, 0] - draws[:, 1]
     gap = estimate(gap_draws, len(I), method)
@@ -631,7 +629,7 @@ def asymmetry(positive: Branch, negative: Branch) -> tuple[FloatArray, Band, Est
     if len(E) < 2:
         raise MeasureError("the two polarities share fewer than two fields; use the same bins")
     plus = positive.outward[:, use]
-    minus = _interpolate(negative.outward, E_minus, E)
+    minus = interpolate(negative.outward, E_minus, E)
     units, method = positive.current_nA.n_independent, positive.current_nA.method
     scale = max(float(np.abs(plus[0]).max()), float(np.abs(minus[0]).max()), 1e-300)
     areas = [np.trapezoid(J, E, axis=1) for J in (plus, minus)]
@@ -671,7 +669,6 @@ def share(
     whole: ComplexArray,
     *,
     paired: bool = True,
-    unit: str = "replicas",
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
@@ -700,7 +697,7 @@ def share(
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = np.where(square > 0, (drawn[0] * drawn[1].conj()).real / square, np.nan)
     units = min(len(part), len(whole))
-    return estimate(shares, units, f"bootstrap over {units} {unit}")
+    return estimate(shares, units, f"bootstrap over {units} replicas")
 
 
 def constant_field_branch(
@@ -708,7 +705,6 @@ def constant_field_branch(
     current_nA: npt.ArrayLike,
     polarity: Polarity,
     *,
-    unit: str = "replicas",
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Branch:
@@ -723,7 +719,7 @@ def constant_field_branch(
     E, I = np.asarray(field_V_per_nm, float), np.atleast_2d(np.asarray(current_nA, float))  # noqa: E741
     order = np.argsort(np.abs(E))
     drawn = draw_sums(I[:, order], resamples=resamples, seed=seed) / len(I)
-    method = f"bootstrap over {len(I)} {unit}"
+    method = f"bootstrap over {len(I)} replicas"
     return Branch("forward", polarity, E[order], band(drawn, len(I), method), drawn)
 
 
@@ -732,7 +728,6 @@ def steady_current(
     time_ps: FloatArray,
     *,
     discard_ps: float = 0.0,
-    unit: str = "replicas",
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
@@ -741,8 +736,7 @@ def steady_current(
     Parameters
     ----------
     charge_e : (units, n)
-        Transferred charge of each replica; with one replica, cut its series into segments
-        of time (:func:`janus_pore.measure.statistics.blocks`) and give those.
+        Transferred charge of each replica.
     discard_ps
         Left out at the beginning of every unit, while the reservoirs charge.
 
@@ -764,7 +758,7 @@ def steady_current(
         bound = NANOAMPERE_PER_E_PER_PS * zero_count_bound() / (duration * len(Q))
         # Such a bound needs no scatter between units, so one unit is enough for it.
         n = max(len(Q), FEWEST_UNITS)
-        return Estimate(0.0, -bound, bound, n, f"Poisson, no event in {len(Q)} {unit}")
+        return Estimate(0.0, -bound, bound, n, f"Poisson, no event in {len(Q)} replicas")
     draws = draw_sums(moved, resamples=resamples, seed=seed) / (len(Q) * duration)
-    method = f"bootstrap over {len(Q)} {unit}"
+    method = f"bootstrap over {len(Q)} replicas"
     return estimate(NANOAMPERE_PER_E_PER_PS * draws, len(Q), method)

@@ -4,7 +4,7 @@ The state is the axial order of the pore water, x = ⟨cos θ⟩ over molecules 
 with θ the angle between the pore axis and the dipole's projection on the x-y plane. It is
 signed, bounded by ±1, and linear in the molecules: its mean over replicas is unbiased
 however few molecules a frame holds, which is not true of the spread σθ. For a wrapped
-normal distribution of θ the two say the same (:func:`spread_from_order`). With the field
+normal distribution of θ the two say the same, σθ = sqrt(-2 ln abs(x)). With the field
 E(t) applied to the box,
 
 .. math::
@@ -55,9 +55,6 @@ FloatArray = npt.NDArray[np.float64]
 Verdict = Literal[
     "predicts", "better than the baseline", "no better than the baseline", "not enough statistics"
 ]
-
-POINTS_PER_PULSE = 40
-"""Samples within a constant stretch of a train; currents are then exact to about 1e-4."""
 
 
 @dataclass(frozen=True)
@@ -263,40 +260,12 @@ class Judgement:
     verdict: Verdict
 
 
-@dataclass(frozen=True)
-class Train:
-    """Response to a pulse train; arrays (pulses,).
-
-    ``current_nA`` is the mean over each pulse, ``order`` the state at its end.
-    """
-
-    current_nA: FloatArray
-    transport_nA: FloatArray
-    order: FloatArray
-
-    @property
-    def ratio(self) -> FloatArray:
-        """In/I0."""
-        return np.asarray(self.current_nA / self.current_nA[0])
-
-
 def order_from_angles(theta_deg: npt.ArrayLike) -> FloatArray:
     """Order (...) from dipole angles (..., molecules) in degrees, NaN where there is none."""
     cosines = np.cos(np.radians(np.asarray(theta_deg, dtype=float)))
     count = np.isfinite(cosines).sum(axis=-1)
     total = np.nansum(cosines, axis=-1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def spread_from_order(order: npt.ArrayLike) -> FloatArray:
-    """σθ in degrees of the wrapped normal with this |order|: sqrt(-2 ln |x|).
-
-    The circular standard deviation (Mardia and Jupp, Directional Statistics, 2000, 2.3.2);
-    infinite at x = 0.
-    """
-    with np.errstate(divide="ignore"):
-        sigma = np.sqrt(-2 * np.log(np.abs(np.asarray(order, dtype=float))))
-    return np.asarray(np.degrees(sigma))
 
 
 def equilibrium_order(parameters: Parameters, field_V_per_nm: npt.ArrayLike) -> FloatArray:
@@ -320,12 +289,6 @@ def relaxation_time(
     )
     local = np.abs(np.asarray(field_V_per_nm, dtype=float) + p.intrinsic_field_V_per_nm)
     return np.asarray(tau * np.exp(-speedup * local))
-
-
-def steady_current(parameters: Parameters, field_V_per_nm: npt.ArrayLike) -> FloatArray:
-    """Current in nA after a long time at each field (any shape)."""
-    E = np.asarray(field_V_per_nm, dtype=float)
-    return _transport(parameters, E, equilibrium_order(parameters, E))
 
 
 def simulate(
@@ -411,58 +374,10 @@ def predict(
     return simulate(parameters, t, held, start_field_V_per_nm=start_field_V_per_nm)
 
 
-def predict_train(
-    parameters: Parameters,
-    *,
-    pulse_V_per_nm: float,
-    pulses: int = 10,
-    width_ps: float = 5.0,
-    delay_V_per_nm: float = 0.0,
-    delay_ps: float = 5.0,
-    prepare_V_per_nm: float = 0.0,
-    prepare_ps: float = 0.0,
-) -> Train:
-    """Currents and order over a train of square pulses, from balance at zero field.
-
-    The keywords are a pulse train's own parameters.
-
-    Raises
-    ------
-    MeasureError
-        If there is no pulse, or one without width.
-    """
-    if pulses < 1 or not width_ps > 0 or min(delay_ps, prepare_ps) < 0:
-        raise MeasureError(
-            f"pulses = {pulses}, width_ps = {width_ps:g}, delay_ps = {delay_ps:g}, prepare_ps = "
-            f"{prepare_ps:g}: give at least one pulse, a positive width, no negative duration"
-        )
-    pairs = [(prepare_ps, prepare_V_per_nm), (width_ps, pulse_V_per_nm)]
-    pairs += [(delay_ps, delay_V_per_nm), (width_ps, pulse_V_per_nm)] * (pulses - 1)
-    edges = np.concatenate([[0.0], np.cumsum([duration for duration, _ in pairs])])
-    knots = [
-        np.linspace(a, b, POINTS_PER_PULSE, endpoint=False)
-        for a, b in itertools.pairwise(edges)
-        if b > a
-    ]
-    held = [np.full(POINTS_PER_PULSE, E) for duration, E in pairs if duration > 0]
-    t, E = np.append(np.concatenate(knots), edges[-1]), np.append(np.concatenate(held), 0.0)
-    response = simulate(parameters, t, E)
-    ends = np.searchsorted(t, edges[2::2] - 1e-9)
-
-    def during(charge_e: FloatArray) -> FloatArray:
-        passed = charge_e[ends] - charge_e[ends - POINTS_PER_PULSE]
-        return NANOAMPERE_PER_E_PER_PS * passed / width_ps
-
-    return Train(
-        during(response.transferred_e), during(response.transported_e), response.order[ends]
-    )
-
-
 def fit(
     recordings: Mapping[str, Recording],
     *,
     fixed: Mapping[str, float] | None = None,
-    start: Parameters | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Fit:
@@ -481,8 +396,6 @@ def fit(
     fixed
         Parameters to hold, by name: ``{"conductance_nA_nm_per_V": 0.0, "barrier_kT": 0.0}``
         for a membrane without a pore, or C and τ_q as found there for one with.
-    start
-        Values for what is not fitted, because nothing was recorded that tells of it.
     resamples, seed
         Bootstrap over replicas.
 
@@ -512,7 +425,7 @@ def fit(
     unknown = set(fixed) - set(_EXPECTED)
     if unknown:
         raise MeasureError(f"fixed names {sorted(unknown)}; a model has {', '.join(_EXPECTED)}")
-    parameters = replace(start or Parameters(), **fixed)
+    parameters = Parameters(**fixed)
     chosen = [r for r in recordings.values() if r.order is not None or r.charge_e is not None]
     if not chosen:
         raise MeasureError("no recording holds an order or a charge; nothing can be fitted")
@@ -593,10 +506,6 @@ def fit(
 def judge(
     model: Fit,
     held_out: Mapping[str, Recording],
-    *,
-    rival: Fit | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> list[Judgement]:
     """Judge a fit on recordings that it has not seen.
 
@@ -605,9 +514,6 @@ def judge(
     model
     held_out
         Recordings with at least two replicas.
-    rival
-        A fit that takes the place of the naive baseline (a straight line in the field,
-        from the training recordings), such as one without memory.
 
     Returns
     -------
@@ -631,14 +537,8 @@ def judge(
             if quantity == "current":
                 measured = recording.windowed(measured)
             predicted = _predicted(model, recording, quantity)
-            baseline = (
-                _predicted(rival, recording, quantity)
-                if rival
-                else _baseline(model, recording, quantity)
-            )
-            judgements.append(
-                _judged(name, quantity, measured, predicted, baseline, resamples, seed)
-            )
+            baseline = _baseline(model, recording, quantity)
+            judgements.append(_judged(name, quantity, measured, predicted, baseline))
     return judgements
 
 
@@ -918,8 +818,6 @@ def _judged(
     measured: FloatArray,
     predicted: FloatArray,
     baseline: FloatArray,
-    resamples: int,
-    seed: int,
 ) -> Judgement:
     known = np.isfinite(measured)
     use = known.sum(axis=0) > 1
@@ -935,7 +833,7 @@ def _judged(
     others = (n * centre - y) / (n - 1)
     ensemble = ((y - others) ** 2).mean(axis=1)
     loss = (((y - p) ** 2).mean(axis=1) - ensemble) / ensemble.mean()
-    skill, excess = (mean(v, resamples=resamples, seed=seed) for v in (gain, loss))
+    skill, excess = (mean(v) for v in (gain, loss))
     verdict: Verdict = "not enough statistics"
     if skill.enough and skill.high < 0:
         verdict = "no better than the baseline"

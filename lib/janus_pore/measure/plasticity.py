@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..errors import MeasureError
 from ..spec import PulseTrain
-from .current import NANOAMPERE_PER_E_PER_PS
+from .current import NANOAMPERE_PER_E_PER_PS, interpolate
 from .statistics import RESAMPLES, Band, ExponentialFit, band, draw_sums, fit_exponential
 
 FloatArray = npt.NDArray[np.float64]
@@ -56,9 +56,7 @@ def pulse_currents(
             f"which covers {t[0]:g} to {t[-1]:g} ps; give the windows of this protocol"
         )
     edges = np.clip(windows, t[0], t[-1])
-    right = np.clip(np.searchsorted(t, edges), 1, len(t) - 1)
-    share = (edges - t[right - 1]) / (t[right] - t[right - 1])
-    at_edges = Q[..., right - 1] * (1 - share) + Q[..., right] * share
+    at_edges = interpolate(Q, t, edges)
     change = at_edges[..., 1] - at_edges[..., 0]
     currents: FloatArray = NANOAMPERE_PER_E_PER_PS * change / (windows[:, 1] - windows[:, 0])
     return currents
@@ -67,7 +65,6 @@ def pulse_currents(
 def ratios(
     currents_nA: npt.ArrayLike,
     *,
-    unit: str = "replicas",
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[Band, FloatArray]:
@@ -90,7 +87,7 @@ def ratios(
     """
     I = np.asarray(currents_nA, dtype=float)  # noqa: E741
     means = draw_sums(I, resamples=resamples, seed=seed) / len(I)
-    method = f"bootstrap over {len(I)} {unit}"
+    method = f"bootstrap over {len(I)} replicas"
     first = band(means[..., 0], len(I), method)
     with np.errstate(invalid="ignore", divide="ignore"):
         draws = means / means[..., :1]
@@ -108,7 +105,6 @@ def fit_delays(
     kind: Literal["facilitation", "depression"],
     *,
     replicas: int,
-    unit: str = "replicas",
 ) -> ExponentialFit:
     """Memory time from the paired-pulse ratio against the delay.
 
@@ -143,6 +139,6 @@ def fit_delays(
         draws,
         "decay" if kind == "facilitation" else "growth",
         units=replicas,
-        method=f"bootstrap over {replicas} {unit}",
+        method=f"bootstrap over {replicas} replicas",
         weights=weights,
     )

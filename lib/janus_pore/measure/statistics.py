@@ -217,13 +217,11 @@ def estimate(
     return band(draws[:, None], units, method, confidence, positive=positive).at(0)
 
 
-def mean(
-    per_unit: npt.ArrayLike, *, unit: str = "replicas", resamples: int = RESAMPLES, seed: int = 0
-) -> Estimate:
+def mean(per_unit: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
     """Mean over independent units (units,) with its bootstrap interval."""
     values = np.asarray(per_unit, dtype=float)
     draws = draw_sums(values, resamples=resamples, seed=seed) / len(values)
-    return estimate(draws, len(values), f"bootstrap over {len(values)} {unit}")
+    return estimate(draws, len(values), f"bootstrap over {len(values)} replicas")
 
 
 def difference(a: Estimate, b: Estimate) -> Estimate:
@@ -249,74 +247,6 @@ def zero_count_bound(confidence: float = CONFIDENCE) -> float:
     Garwood, Biometrika 28, 437 (1936), two-sided.
     """
     return -math.log((1 - confidence) / 2)
-
-
-def correlation_time(values: npt.ArrayLike, spacing: float = 1.0) -> float:
-    """Integrated autocorrelation time of a stationary series, in the unit of ``spacing``.
-
-    Parameters
-    ----------
-    values : (n,)
-        Evenly spaced samples.
-    spacing
-        Time between samples.
-
-    Returns
-    -------
-    float
-        At least half the spacing (uncorrelated samples); NaN for a constant series.
-
-    Notes
-    -----
-    ``spacing`` times 1/2 + Σ ρ(k), summed to the first lag that is at least five times the
-    result (Sokal, in "Functional Integration", NATO ASI B 361, 131 (1997)). Samples further
-    apart than twice this time count as independent.
-    """
-    x = np.asarray(values, dtype=float)
-    x = x - x.mean()
-    n = len(x)
-    power = np.abs(np.fft.rfft(x, 2 * n)) ** 2
-    acf = np.fft.irfft(power)[:n]
-    if not acf[0] > 1e-12 * max(1.0, float(np.abs(np.asarray(values)).max()) ** 2):
-        return math.nan
-    times = np.cumsum(acf / acf[0]) - 0.5
-    wide_enough = np.arange(n) >= 5 * times
-    chosen = int(np.argmax(wide_enough)) if wide_enough.any() else n - 1
-    return spacing * max(0.5, float(times[chosen]))
-
-
-def n_independent(values: npt.ArrayLike) -> float:
-    """Number of independent samples in a stationary series: its length over twice the
-    correlation time; 1 for a constant series."""
-    n = len(np.asarray(values))
-    tau = correlation_time(values)
-    return max(1.0, n / (2 * tau)) if math.isfinite(tau) else 1.0
-
-
-def blocks(values: npt.ArrayLike, n_blocks: int | None = None) -> FloatArray:
-    """Cut a series into blocks that may be resampled as independent units.
-
-    Parameters
-    ----------
-    values : (n,) or (n, ...)
-        Samples along the first axis.
-    n_blocks
-        Number of blocks; by default as many as are at least five correlation times (of
-        ``values`` averaged over its other axes) long, and at most 50.
-
-    Returns
-    -------
-    (n_blocks, length, ...)
-        A remainder at the beginning, where a run is least in balance, is left out.
-    """
-    x = np.asarray(values, dtype=float)
-    if n_blocks is None:
-        flat = x.reshape(len(x), -1).mean(axis=1)
-        n_blocks = min(50, max(1, int(n_independent(flat) / 2.5)))
-    length = len(x) // n_blocks
-    if length == 0:
-        raise MeasureError(f"{len(x)} samples cannot be cut into {n_blocks} blocks; use fewer")
-    return x[len(x) - length * n_blocks :].reshape(n_blocks, length, *x.shape[1:])
 
 
 def fit_exponential(

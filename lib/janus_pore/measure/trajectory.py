@@ -57,10 +57,7 @@ def reduce_trajectory(
     run: RunSpec,
     field: Callable[[FloatArray], FloatArray],
     start_ps: float,
-    drop_first: bool = False,
     duration_ps: float | None = None,
-    clock_offset_ps: float = 0.0,
-    slab_width_nm: float | None = None,
 ) -> xr.Dataset:
     """Reduce one segment's trajectory to its labelled series.
 
@@ -78,15 +75,8 @@ def reduce_trajectory(
     start_ps
         Time of the segment's beginning since the replica's root state. Earlier frames
         are ignored; a frame at this very time may or may not have been written.
-    drop_first
-        Leave the first frame out of the series (its parent holds it already) but count
-        the transferred charge from it.
     duration_ps
         If given, the last frame must lie within one frame of ``start_ps + duration_ps``.
-    clock_offset_ps
-        Time on the trajectory's clock of the replica's root state.
-    slab_width_nm
-        Width w of the ``pore`` estimator's slab; by default twice ``pore_half_length_nm``.
 
     Returns
     -------
@@ -128,7 +118,7 @@ def reduce_trajectory(
       J. 88, 3745 (2005), and, by the Shockley-Ramo theorem (Shockley, J. Appl. Phys. 9,
       635 (1938)) the current in the circuit that holds the box's voltage. It includes
       the charging of the membrane by the reservoirs.
-    - ``pore``, w = ``slab_width_nm``: the same sum restricted to the membrane's slab.
+    - ``pore``, w twice ``pore_half_length_nm``: the same sum restricted to the membrane's slab.
       The default, 0.6 nm, is the longest region in which only ions inside the pore are
       found: the surfaces keep ions more than 0.35 nm from the middle plane.
     - ``crossings``, w → 0: net passages of the middle plane. A jump to the periodic
@@ -144,12 +134,7 @@ def reduce_trajectory(
     layout = _layout(system_manifest)
     length = float(layout.box_nm[0])
     half_length, radius = run.pore_half_length_nm, run.pore_radius_nm
-    width = 2 * half_length if slab_width_nm is None else slab_width_nm
-    if not 0 < width <= length:
-        raise MeasureError(
-            f"slab_width_nm = {width:g} nm must be positive and at most the box length "
-            f"({length:g} nm)"
-        )
+    width = 2 * half_length
     widths = (length, width, 0.0)
 
     times: list[FloatArray] = []
@@ -163,7 +148,7 @@ def reduce_trajectory(
     winding: FloatArray | None = None
     first_x: FloatArray | None = None
 
-    for t, positions in _frames(xtc, layout, start_ps + clock_offset_ps):
+    for t, positions in _frames(xtc, layout, start_ps):
         x, counts = _ions(positions, layout, half_length, radius)
         winding, laps = _wind(x, previous, winding, length)
         previous = x[-1]
@@ -179,16 +164,15 @@ def reduce_trajectory(
         n_frames += len(t)
     if first_x is None or previous is None:
         raise MeasureError(
-            f"{xtc} holds no frame at or after {start_ps + clock_offset_ps:g} ps on its own "
-            "clock; check start_ps and clock_offset_ps, or run the segment again"
+            f"{xtc} holds no frame at or after {start_ps:g} ps; run the segment again"
         )
 
-    time = _regular(np.concatenate(times) - clock_offset_ps, start_ps)
+    time = _regular(np.concatenate(times), start_ps)
     _check_times(xtc, time, start_ps, duration_ps)
     charge = np.concatenate(transferred, axis=-1)
     charge -= charge[..., :1]
     theta_table, water_count = _pad(np.concatenate(water_frames), np.concatenate(thetas), n_frames)
-    dataset = xr.Dataset(
+    return xr.Dataset(
         {
             "field": (
                 "time",
@@ -241,7 +225,6 @@ def reduce_trajectory(
             "ion_charges_e": list(layout.ion_charges_e),
         },
     )
-    return dataset.isel(time=slice(1, None)) if drop_first else dataset
 
 
 def _about(units: str, long_name: str) -> dict[str, str]:

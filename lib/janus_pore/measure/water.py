@@ -114,20 +114,6 @@ def wrap(angle_deg: npt.ArrayLike) -> FloatArray:
     return wrapped
 
 
-def along_field(theta_deg: npt.ArrayLike, field_V_per_nm: npt.ArrayLike) -> FloatArray:
-    """Angles measured from the direction of the field instead of from +x.
-
-    Parameters
-    ----------
-    theta_deg : (..., time, slot)
-    field_V_per_nm : (..., time)
-        Where it is negative, directions are turned by 180°, so that dipoles along the
-        field are at 0 for either polarity; zero counts as positive.
-    """
-    E = np.asarray(field_V_per_nm, dtype=float)[..., None]
-    return wrap(np.asarray(theta_deg, dtype=float) - np.where(E < 0, 180.0, 0.0))
-
-
 def angle_counts(
     theta_deg: npt.ArrayLike,
     group: npt.ArrayLike,
@@ -289,8 +275,7 @@ def orientation(
     Parameters
     ----------
     theta_deg : (units, time, slot)
-        All frames are pooled; choose them before, and turn them with :func:`along_field`
-        where fields of both signs are mixed.
+        All frames are pooled; choose them before.
     """
     theta = np.asarray(theta_deg, dtype=float)
     counts = angle_counts(theta, np.zeros(theta.shape[1], dtype=int), 1, bins)[:, 0]
@@ -335,7 +320,6 @@ def sigma_against_time(
     bin_ps: float | None = None,
     width: Width = "direct",
     bins: int = ANGLE_BINS,
-    unit: str = "replicas",
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> WidthCurve:
@@ -364,7 +348,7 @@ def sigma_against_time(
         raise MeasureError(f"bin_ps = {bin_ps:g} ps is shorter than the spacing of the frames")
     centres = np.bincount(group, weights=t, minlength=n) / frames
     return sigma_in_groups(
-        theta, group, centres, width=width, bins=bins, unit=unit, resamples=resamples, seed=seed
+        theta, group, centres, width=width, bins=bins, resamples=resamples, seed=seed
     )
 
 

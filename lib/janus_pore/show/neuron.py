@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from ..spec import Profile, Sine
 from . import loops
 from .figures import CircuitMap, Curve, FloatArray, Modelled, Trace
 from .model import recording
-from .results import NOTHING, opened, sines
+from .results import NOTHING, sines, those_run
 from .scorecard import describe
 
 TRAINING = ("step_up", "step_down")
@@ -127,20 +127,20 @@ def learn(profile: Profile, estimator: str) -> Learned:
     if absent := [p for p in TRAINING if p not in profile.protocols]:
         why = f"the profile has no {' and no '.join(absent)}, which it is fitted to"
         return Learned(Fit(Parameters(), {}), None, {}, {}, [], why)
-    steps = _open_those_run(profile, TRAINING)
+    steps = those_run(profile, TRAINING)
     lacking = [p for p in TRAINING if p not in steps]
     if lacking and (profile.source == "live" or not steps):
         series.open_protocol(profile, lacking[0])
     training = recordings(profile, steps, estimator, most_points=MOST_POINTS)
     control = profile.without_pore()
-    alone = _open_those_run(control, _held_out(control))
+    alone = those_run(control, _held_out(control))
     charging = None
     fixed: dict[str, float] = {}
     if alone:
         solid = recordings(control, alone, estimator, most_points=MOST_POINTS)
         charging = memristor.fit(solid, fixed=CHARGING)
         fixed = {name: getattr(charging.parameters, name) for name in charging.fitted}
-    found = _open_those_run(profile, _held_out(profile))
+    found = those_run(profile, _held_out(profile))
     longest = {
         protocol: {label: data}
         for protocol, labels in found.items()
@@ -175,11 +175,6 @@ def judged(
             reasons.append(f"{symbol}: {fit.fitted[name].reason}")
     judgements = memristor.judge(fit, held_out) if held_out else []
     return Learned(fit, charging, training, held_out, judgements, "; ".join(reasons))
-
-
-def _open_those_run(profile: Profile, protocols: Sequence[str]) -> dict[str, dict[str, xr.Dataset]]:
-    every = {p: opened(profile, p).data for p in protocols}
-    return {p: dict(data) for p, data in every.items() if data}
 
 
 def _mean(values: FloatArray) -> Band:

@@ -24,7 +24,7 @@ from .figures import (
     FloatArray,
     TrainSpread,
 )
-from .results import NOTHING, opened, replicas_of, shipped_name, ships
+from .results import NOTHING, opened, replicas_of, shipped_name, ships, those_run
 
 Measured = TypeVar("Measured", "Pairs", "Train")
 
@@ -121,7 +121,7 @@ def pulsed(profile: Profile) -> Pulsed:
 
 def pulsed_if_run(profile: Profile) -> Pulsed:
     """What was run of the pulse protocols; where that is nothing, ``why`` says so."""
-    found = _opened(profile, (*PAIRS, *TRAINS, *WIDTHS.values()))
+    found = those_run(profile, (*PAIRS, *TRAINS, *WIDTHS.values()))
     return Pulsed(profile, found, "" if found else opened(profile, PAIRS[0]).why)
 
 
@@ -133,7 +133,7 @@ def shipped(found: Pulsed) -> tuple[Pulsed, str]:
     theirs = ships(found.profile)
     if theirs is None:
         return Pulsed(found.profile, {}), ""
-    one = Pulsed(theirs, _opened(theirs, PAIRS))
+    one = Pulsed(theirs, those_run(theirs, PAIRS))
     if not one.data:
         return one, ""
     widths = {f"{train.width_ps:g}" for p in one.data for train in one.trains(p).values()}
@@ -150,11 +150,6 @@ def lacking(systems: Mapping[str, Pulsed], protocols: Sequence[str]) -> dict[str
         for title, one in systems.items()
         for p in protocols
     }
-
-
-def _opened(profile: Profile, protocols: Sequence[str]) -> dict[str, dict[str, xr.Dataset]]:
-    every = {p: opened(profile, p).data for p in protocols}
-    return {p: dict(data) for p, data in every.items() if data}
 
 
 def pulse_currents(data: xr.Dataset, train: PulseTrain) -> FloatArray:

@@ -28,6 +28,7 @@ from ..drive.gromacs import said
 from ..drive.segments import read_manifest
 from ..errors import MeasureError, MissingInputError, SpecError
 from ..measure import current, series
+from ..measure.barrier import GAS_CONSTANT_KJ_PER_MOL_K
 from ..measure.statistics import FEWEST_UNITS, Estimate
 from ..spec import Profile, Sine, load_profile
 from . import view
@@ -35,7 +36,6 @@ from .figures import ESTIMATOR_NAME, Curve, FloatArray
 
 NOTHING = Estimate(float("nan"), float("nan"), float("nan"), 0, "nothing to measure")
 
-GAS_CONSTANT_KJ_PER_MOL_K = 8.314462618e-3
 MOST_FRAMES = 60
 """End states used for a density: more cost time and add little."""
 
@@ -336,6 +336,12 @@ def opened(profile: Profile, protocol: str) -> Opened:
         return Opened(series.open_protocol(profile, protocol), "")
     except MissingInputError:
         return Opened({}, _ABSENT[profile.source])
+
+
+def those_run(profile: Profile, protocols: Sequence[str]) -> dict[str, dict[str, xr.Dataset]]:
+    """Series of those of some protocols that were run."""
+    every = {p: opened(profile, p).data for p in protocols}
+    return {p: data for p, data in every.items() if data}
 
 
 SIZE = {"cells_y", "cells_z", "length_x_nm", "cutoff_nm", "seed"}

@@ -35,8 +35,10 @@ from .. import paths
 from ..build.system import system_dir
 from ..drive import ensemble, windows
 from ..errors import JanusPoreError, MissingInputError
+from ..measure.barrier import KJ_PER_MOL_PER_E_V
 from ..measure.statistics import FEWEST_UNITS, Estimate
 from ..spec import Profile, SystemSpec, load_profile
+from ..sweep_spec import as_text
 
 Verdict = Literal[
     "reproduced", "not reproduced", "not enough statistics", "not evaluated in this run"
@@ -68,9 +70,6 @@ MIXED = "judged otherwise by one measure than by another"
 LEAST_INDEPENDENT = 5
 """Fewest independent samples for a verdict. Intervals are stated from three on
 (:data:`janus_pore.measure.statistics.FEWEST_UNITS`); a public verdict asks for more."""
-
-FARADAY_KJ_PER_MOL_PER_V = 96.48533212
-"""One elementary charge through one volt, in kJ/mol."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ def implied_distance_nm(version: str) -> NDArray[np.float64]:
     parts = np.sum([np.asarray(p) for p in table["parts_kJ_per_mol"].values()], axis=0)
     share = np.asarray(table["total_kJ_per_mol"]) - parts
     field = np.asarray(table["field_V_per_nm"])
-    distance: NDArray[np.float64] = np.abs(share) / (FARADAY_KJ_PER_MOL_PER_V * field)
+    distance: NDArray[np.float64] = np.abs(share) / (KJ_PER_MOL_PER_E_V * field)
     return distance
 
 
@@ -393,7 +392,7 @@ def differences(profile: Profile, protocol: str, replicas: int | None = None) ->
         ours, stated = mine.waveform.model_dump(), theirs.waveform.model_dump()
         scanned = set(mine.scan)
         found += [
-            f"{name} = {_plain(ours[name])} ({_source(name)} {_plain(stated[name])})"
+            f"{name} = {as_text(ours[name])} ({_source(name)} {as_text(stated[name])})"
             for name in ours
             if name in stated and name not in scanned and ours[name] != stated[name]
         ]
@@ -406,10 +405,6 @@ OPEN = frozenset({"width_ps"})
 
 def _source(name: str) -> str:
     return "not published; profile paper:" if name in OPEN else "published"
-
-
-def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def write(rows: Sequence[Row], profile: Profile, notebook: str) -> Path:

@@ -169,7 +169,7 @@ def frames_of(
         of the run's segments; each says its time and the applied field.
     """
     times, states = [], []
-    start = record.start_ps
+    start = 0.0
     with tempfile.TemporaryDirectory() as scratch:
         names, positions, box = read_frame(end_frame(record.path[0], Path(scratch) / "end.gro"))
         for segment in record.path:
