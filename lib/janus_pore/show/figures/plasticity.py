@@ -361,7 +361,7 @@ def pulse_trace(
             label=ESTIMATOR_NAME[estimator],
         )
     lower.set_yscale("symlog", linthresh=LINEAR_nA)
-    lower.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda nA, _: f"{nA:g}"))
+    lower.yaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:g}"))
     lower.set(xlabel="time (ps)", ylabel="current I (nA)")
     legend_above(figure, lower)
     figure.align_ylabels([upper, lower])
