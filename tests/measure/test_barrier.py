@@ -10,6 +10,7 @@ from janus_pore.measure.barrier import (
     barrier,
     conductance,
     conductance_of,
+    every_other,
     mean_force,
     pmf,
     pmf_band,
@@ -152,6 +153,17 @@ def test_mean_force_and_its_band() -> None:
     assert x[[0, -1]] == pytest.approx(profile.x_nm[[0, -1]])
     assert (energies.low[0], energies.value[0], energies.high[0]) == (0.0, 0.0, 0.0)
     assert (energies.high[1:] > energies.low[1:]).all()
+
+
+def test_a_smooth_force_needs_no_more_than_every_other_position() -> None:
+    profile = sampled(3)
+    conditions = {"charge_e": CHARGE, "field_V_per_nm": FIELD, "towards": -1}
+    whole = barrier(profile, **conditions).total.value
+    first, second = every_other(profile)
+    assert len(first.x_nm) == len(second.x_nm) == len(profile.x_nm) / 2
+    assert set(first.x_nm) | set(second.x_nm) == set(profile.x_nm)
+    for half in (first, second):
+        assert barrier(half, **conditions).total.value == pytest.approx(whole, abs=4)
 
 
 def test_gaps_and_empty_profiles_are_refused() -> None:

@@ -318,3 +318,13 @@ for _ in range(3):
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_card_says_where_the_article_shows_an_item() -> None:
+    own = load_profile("campaign")
+    by_variant = {one.variant: one for one in own.siblings()}
+    assert shipped._figure("campaign", own, "sine_slow") == "1B"
+    assert shipped._figure("campaign", by_variant["no-pore"], "sine") == "beside 1B"
+    assert shipped._figure("campaign", by_variant["uncharged"], "sine_slow") == "4"
+    assert shipped._figure("campaign", by_variant["bond4"], "step_up") == "beside 3A"
+    assert shipped._figure("nowhere", own, "step_up") == "3A"

@@ -15,6 +15,21 @@ SINE = spec.Sine(amplitude_V_per_nm=1.2, frequency_GHz=1000 / PERIOD_PS, cycles=
 COORDINATES = {"estimator": ["box", "pore", "crossings"], "species": ["K", "Cl"]}
 
 
+def no_ions(replicas, frames):
+    """An empty pore."""
+    shape = (replicas, len(COORDINATES["species"]), frames)
+    return ("replica", "species", "time"), np.zeros(shape, dtype=int)
+
+
+def with_an_ion(data, frames):
+    """A Cl⁻ in the pore of replica 0 in some frames, and the water beside it anyhow."""
+    data = data.copy(deep=True)
+    data["ions_in_pore"].loc[{"species": "Cl"}][0, frames] = 1
+    shape = data["theta"][0, frames].shape
+    data["theta"][0, frames] = np.random.default_rng(9).uniform(-180, 180, shape)
+    return data
+
+
 def driven(current_nA, sigma_deg, *, seed=0, scale=DEMO.field_scale, period_ps=PERIOD_PS):
     """A sine's series: current (nA) and spread (degrees) as functions of E and |E|'s slope.
 
@@ -38,6 +53,7 @@ def driven(current_nA, sigma_deg, *, seed=0, scale=DEMO.field_scale, period_ps=P
             "field": (("replica", "time"), np.tile(scale * E, (REPLICAS, 1))),
             "charge": (("replica", "estimator", "species", "time"), charge),
             "theta": (("replica", "time", "slot"), (theta + 180) % 360 - 180),
+            "ions_in_pore": no_ions(REPLICAS, len(t)),
         },
         coords={"replica": range(REPLICAS), "time": t, **COORDINATES},
     )
@@ -71,8 +87,11 @@ def relaxing(protocol, tau_ps, start, end, replicas=40, profile=DEMO, turn=0.0):
         width[t < step.from_ps] = 140.0  # before the step: must not be used
         theta = turn + rng.normal(size=(replicas, len(t), MOLECULES)) * width[None, :, None]
         out[label] = xr.Dataset(
-            {"theta": (("replica", "time", "slot"), (theta + 180) % 360 - 180)},
-            coords={"time": t},
+            {
+                "theta": (("replica", "time", "slot"), (theta + 180) % 360 - 180),
+                "ions_in_pore": no_ions(replicas, len(t)),
+            },
+            coords={"time": t, "species": COORDINATES["species"]},
         )
     return out
 

@@ -98,6 +98,8 @@ def test_known_barriers_are_recovered(made):
         assert span.total.n_independent == one.independent == 5
         assert span.closure.value == pytest.approx(0, abs=1e-6)
         assert span.distance_nm.value == pytest.approx(abs(high - low), abs=0.02)
+        assert len(one.coarser_kJ_per_mol) == 2  # of four and five places: another barrier each
+        assert one.barrier.total.value not in one.coarser_kJ_per_mol
         assert one.residual_kJ_per_mol_nm < 1e-9
         assert one.far_nm == pytest.approx(0.1)
         # The energy's maximum is in the middle; a Cl- at E > 0 climbs to it from the right.

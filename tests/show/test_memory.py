@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from made import DEMO, SINE, driven, falling, ohmic, relaxing
+from made import DEMO, SINE, driven, falling, ohmic, relaxing, with_an_ion
 
 from janus_pore import spec
 from janus_pore.measure.statistics import difference
 from janus_pore.show import figures, memory, ordering, scorecard
-from janus_pore.show.results import NOTHING, Opened
+from janus_pore.show.results import NOTHING, Opened, sines
 
 
 def test_the_ends_of_steps_are_told_by_system(monkeypatch):
@@ -26,6 +26,8 @@ def test_the_ends_of_steps_are_told_by_system(monkeypatch):
     for by_label in ran.values():
         for data in by_label.values():
             data["pore_water_count"] = (("replica", "time"), np.full(data["theta"].shape[:2], 12))
+    label, data = next(iter(ran["hollow6", "step_up"].items()))
+    ran["hollow6", "step_up"][label] = with_an_ion(data, slice(None))
     monkeypatch.setattr(
         memory, "opened", lambda of, protocol: Opened(ran[of.system.pore, protocol], "")
         if (of.system.pore, protocol) in ran else Opened({}, "not run yet"),
@@ -46,7 +48,13 @@ def test_the_ends_of_steps_are_told_by_system(monkeypatch):
     assert list(own.spread["forward"].x) == sorted(
         w.to_V_per_nm for w in DEMO.protocol("step_up").waveforms().values()
     )
+    # beside an ion the water is anyhow, and does not count
+    assert own.with_ion["forward"] == pytest.approx(
+        [1 / 40, *[0] * (len(own.spread["forward"].x) - 1)]
+    )
     rows = memory.rows_of_ends(found)
+    assert {len(row) for row in rows} == {len(memory.ENDS)}
+    assert [row[4] for row in rows[:2]] == ["2", "0"]
     assert len(rows) == sum(len(c.x) for one in found.values() for c in one.spread.values())
     assert rows[0][:3] == ("hollow6, S: liang", "12.0 ± 0.0", "ordering, field up")
     figure = figures.spread_by_choice({n: o.spread for n, o in found.items()}, length_x_nm=8.0)
@@ -61,6 +69,31 @@ def test_the_ends_of_steps_are_told_by_system(monkeypatch):
     del ran["bond4", "step_up"]
     found, why_not = memory.where_steps_end(profile)
     assert (list(found), why_not) == (["hollow6, S: liang"], {"bond4, S: liang": "not run yet"})
+
+
+def test_water_over_a_sine_is_told_by_system(monkeypatch):
+    other, full = (
+        spec.Alternative(system={"charge_set": name}, protocols=("sine",), windows=False)
+        for name in ("uncharged", "mos2")
+    )
+    silent = spec.Alternative(system={"pore": "bond4"}, protocols=("step_up",))
+    profile = DEMO.model_copy(update={"alternatives": (other, full, silent)})
+    clean = driven(ohmic, falling)
+    taken = clean.assign(ions_in_pore=clean["ions_in_pore"] + 1)
+    ran = {"mosse": clean, "uncharged": with_an_ion(clean, slice(0, None, 3)), "mos2": taken}
+    monkeypatch.setattr(
+        memory, "opened",
+        lambda of, _: Opened(dict.fromkeys([sines(of)[0].label], ran[of.system.charge_set]), ""),
+    )  # fmt: skip
+    found, why_not = memory.over_sines(profile)
+    assert list(found) == ["hollow6, S: liang", "uncharged"]
+    assert list(why_not) == ["mos2"]
+    assert "all the time" in why_not["mos2"]
+    own, less = (one.curves()["forward"].value for one in found.values())
+    assert less == pytest.approx(own, rel=0.05)
+    rows = memory.rows_over_sines(found)
+    assert {len(row) for row in rows} == {len(memory.OVER_SINES)}
+    assert [row[0] for row in rows] == ["hollow6, S: liang"] * 4 + ["uncharged"] * 4
 
 
 def test_the_positive_field_of_equal_order_is_found(monkeypatch):

@@ -257,7 +257,7 @@ def test_of_what_ships_the_steps_of_one_direction_are_enough(tmp_path, monkeypat
         there = up if protocol == "step_up" and profile.system.pore != "none" else {}
         return results.Opened(there, "")
 
-    monkeypatch.setattr(neuron, "opened", opened)
+    monkeypatch.setattr(results, "opened", opened)
     with pytest.raises(MissingInputError):
         neuron.learn(REDUCED, "box")
     learned = neuron.learn(REDUCED.model_copy(update={"source": "campaign"}), "box")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made import DEMO, SINE, TINY, driven, falling, ohmic, relaxing
+from made import DEMO, SINE, TINY, driven, falling, ohmic, relaxing, with_an_ion
 
 from janus_pore.show import ordering
 
@@ -181,3 +181,37 @@ def test_what_ships_is_found_for_the_same_pore_and_charges_only():
         update={"system": DEMO.system.model_copy(update={"membrane": "restrained"})}
     )
     assert ordering.shipped_times(moving) == ({}, "")
+
+
+def test_water_beside_an_ion_can_be_left_out():
+    profile, clean = DEMO, driven(ohmic, falling)
+    data = with_an_ion(clean, slice(0, None, 2))
+    of = {"waveform": SINE, "profile": profile, "width": "direct"}
+    truth, every, alone = (
+        ordering.order(seen, **of, alone=only).widths[1, "forward"].sigma_deg.value
+        for seen, only in ((clean, False), (data, False), (data, True))
+    )
+    assert (every[-3:] > truth[-3:] + 3).all()
+    assert alone == pytest.approx(truth, rel=0.05)
+    rows = ordering.claims_of_order(
+        [("sine", ordering.order(data, **of, alone=True))], ordering.Steps({}, {}), profile
+    )
+    assert {row.estimator for row in rows} == {"direct width, no ion in the pore"}
+
+
+def test_no_time_comes_of_widths_that_no_gaussian_has():
+    down = relaxing("step_down", 2.0, 20, 130)
+    by_fit = ordering.relaxations({}, down, DEMO, width="fit")
+    assert by_fit.curves == {}
+    for fit in by_fit.fits["reverse"].values():
+        assert not fit.identifiable
+        assert "too wide for a Gaussian" in fit.reason
+    assert {row[3] for row in ordering.rows_of_times({"Gaussian fit": by_fit})} == {
+        "not identifiable"
+    }
+    # widths of its beginning alone are left out
+    up = relaxing("step_up", 2.0, 120, 20)
+    fits = ordering.relaxations(up, {}, DEMO, width="fit").fits["forward"]
+    for fit in fits.values():
+        assert fit.identifiable
+        assert fit.tau.value == pytest.approx(2.0, rel=0.15)

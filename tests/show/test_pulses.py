@@ -274,6 +274,7 @@ def test_the_pairs_that_ship_are_taken_as_far_as_they_are_there(monkeypatch):
         there = of.source == "campaign" and of.system.pore != "none" and protocol == "ppd"
         return results.Opened(data if there else {}, "" if there else "not there")
 
+    monkeypatch.setattr(results, "opened", opened)
     monkeypatch.setattr(pulses, "opened", opened)
     found, name = pulses.shipped(pulses.Pulsed(DEMO, {}))
     assert name == "shipped (campaign): ppd, replicas 0 to 19, pulses of 5 ps, 10 × 6 cells"

@@ -8,7 +8,7 @@ r1 and r2, gives the parts of the barrier.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -174,6 +174,21 @@ def pmf(x_nm: npt.ArrayLike, force_kJ_per_mol_nm: npt.ArrayLike) -> FloatArray:
     (..., bins) kJ/mol
     """
     return -np.asarray(cumulative_trapezoid(force_kJ_per_mol_nm, x_nm, initial=0))
+
+
+def every_other(profile: MeanForce) -> tuple[MeanForce, ...]:
+    """The same from every other position, from the first on and from the second: what a barrier
+    changes by then hangs on how far apart the positions are, of which no interval tells."""
+    return tuple(
+        replace(
+            profile, x_nm=profile.x_nm[k::2],
+            force_kJ_per_mol_nm=profile.force_kJ_per_mol_nm.part(slice(k, None, 2)),
+            total=profile.total.part(slice(k, None, 2)), draws=profile.draws[..., k::2],
+            samples=profile.samples[k::2],
+        )
+        for k in (0, 1)
+        if len(profile.x_nm) >= 4
+    )  # fmt: skip
 
 
 def pmf_band(profile: MeanForce) -> tuple[FloatArray, Band]:

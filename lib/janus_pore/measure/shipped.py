@@ -32,7 +32,7 @@ from ..drive import ensemble, windows
 from ..drive.gromacs import said
 from ..drive.segments import sha256
 from ..errors import JanusPoreError, MeasureError, SpecError
-from ..spec import Profile, Step, Windows, load_profile, replica_seed, validated
+from ..spec import Profile, Sine, Step, Windows, load_profile, replica_seed, validated
 from . import series
 
 SUMS = "SHA256SUMS"
@@ -112,6 +112,19 @@ def _ship_frame(records: Sequence[ensemble.RunRecord], gro: Path) -> None:
     gro.write_text("\n".join([title, count, *(a[:44] for a in atoms), box, ""]), encoding="ascii")
 
 
+def _figure(campaign: str, item: Profile, protocol: str) -> str:
+    """Where the article shows it, by the profile as it is now."""
+    try:
+        figure = load_profile(campaign).protocol(protocol).figure
+    except SpecError:  # a campaign of a profile of somebody's own
+        figure = item.protocol(protocol).figure
+    if item.variant in ("", "no-pore"):
+        return figure
+    if isinstance(item.protocol(protocol).waveform, Sine) and set(item.changed) == {"charge_set"}:
+        return "4"
+    return f"beside {figure.removeprefix('beside ')}"
+
+
 def write_card(campaign: Path) -> Path:
     """Write a campaign's data card and checksums from its manifests."""
     files = sorted(campaign.glob("*/*.json"))
@@ -132,7 +145,10 @@ def write_card(campaign: Path) -> Path:
             figure, count = held.figure, len(held.places)
         else:
             protocol = profile.protocol(one["protocol"])
-            figure, count = protocol.figure, len(protocol.waveforms())
+            figure, count = (
+                _figure(campaign.name, profile, one["protocol"]),
+                len(protocol.waveforms()),
+            )
         name = f"{path.parent.name}/{path.stem}"
         software = one["software"]
         versions = {said(str(s["gmx_version"]), "GROMACS version") for s in software}

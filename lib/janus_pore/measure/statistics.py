@@ -81,6 +81,11 @@ class Band:
             self.method,
         )
 
+    def part(self, index: Any) -> Band:
+        """Some points of the curve, chosen along its last axis."""
+        value, low, high = (v[..., index] for v in (self.value, self.low, self.high))
+        return Band(value, low, high, self.n_independent, self.method)
+
 
 @dataclass(frozen=True)
 class ExponentialFit:

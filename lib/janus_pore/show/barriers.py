@@ -33,6 +33,7 @@ from ..measure.barrier import (
     barrier,
     conductance,
     conductance_of,
+    every_other,
     mean_force,
     pmf_band,
     pmf_between,
@@ -59,7 +60,8 @@ class FieldBarrier(NamedTuple):
     from the axis; ``drift_kJ_per_mol_nm`` by how much the total force, averaged over windows,
     changes from the first half of the samples to the second: large while the field still
     charges the membrane. ``barrier`` is the largest rise on the way on which the field drives the
-    ion, and zero where it only goes downhill; ``span`` goes from the lowest energy to the
+    ion, and zero where it only goes downhill, ``coarser_kJ_per_mol`` the same by every other
+    place, from the first on and from the second; ``span`` goes from the lowest energy to the
     highest, wherever they lie. The paper's words allow both readings.
     """
 
@@ -71,6 +73,7 @@ class FieldBarrier(NamedTuple):
     independent: int
     far_nm: float
     drift_kJ_per_mol_nm: float
+    coarser_kJ_per_mol: tuple[float, ...] = ()
 
 
 def chloride_charge() -> float:
@@ -162,14 +165,14 @@ def _evaluated(
         x_nm, total + push, dict(zip(PARTS, parts, strict=True)), edges_nm,
         units=units, unit=unit, fewest=fewest,
     )  # fmt: skip
-    on_its_way, span = (
-        barrier(profile, charge_e=charge_e, field_V_per_nm=applied_V_per_nm, towards=towards)
-        for towards in (int(np.sign(push)) or None, None)
-    )
-    rms = float(np.sqrt((residual**2).mean()))
+    conditions = {"charge_e": charge_e, "field_V_per_nm": applied_V_per_nm}
+    way = int(np.sign(push)) or None
+    on_its_way, span = (barrier(profile, **conditions, towards=towards) for towards in (way, None))
+    coarser = (barrier(one, **conditions, towards=way) for one in every_other(profile))
     return FieldBarrier(
-        applied_V_per_nm, profile, on_its_way, span, rms, independent, far_nm, drift
-    )
+        applied_V_per_nm, profile, on_its_way, span, float(np.sqrt((residual**2).mean())),
+        independent, far_nm, drift, tuple(one.total.value for one in coarser),
+    )  # fmt: skip
 
 
 class Free(NamedTuple):
@@ -346,19 +349,24 @@ def rows(found: Mapping[float, FieldBarrier]) -> list[tuple[str, ...]]:
                 cells[PARTS.index("membrane_vdw")] = f"{parts['membrane'][k]:.2f} (both)"
             total = one["total_kJ_per_mol"][k]
             share = total - sum(values[k] for values in parts.values())
-            out.append((name, f"{field:g}", *cells, f"{share:.2f}", f"{total:.2f}", "–",
+            out.append((name, f"{field:g}", *cells, f"{share:.2f}", f"{total:.2f}", "–", "–",
                         f"{distances[k]:.3f}"))  # fmt: skip
     for field, ours in sorted(found.items()):
-        for name, b in (("on its way", ours.barrier), ("lowest to highest", ours.span)):
-            estimates = (*(b.parts[p] for p in PARTS), b.field, b.total, b.closure)
+        coarser = ", ".join(f"{v:.1f}".replace("-", "−") for v in ours.coarser_kJ_per_mol)
+        for name, b, by_half in (
+            ("on its way", ours.barrier, coarser), ("lowest to highest", ours.span, "")
+        ):  # fmt: skip
+            estimates = (*(b.parts[p] for p in PARTS), b.field, b.total)
             out.append((f"this run, {name}", f"{field:g}", *(_interval(e, 1) for e in estimates),
+                        by_half or "–", _interval(b.closure, 1),
                         _interval(b.distance_nm, 3)))  # fmt: skip
     return out
 
 
 COLUMNS = (
     "version", "E (V/nm)", *(p.replace("_", " ").replace("vdw", "van der Waals") for p in PARTS),
-    "applied field", "total", "total − parts − field", "|r2 − r1| (nm)",
+    "applied field", "total", "total by every other place", "total − parts − field",
+    "|r2 − r1| (nm)",
 )  # fmt: skip
 """Columns of :func:`rows`."""
 

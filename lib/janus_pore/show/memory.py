@@ -1,6 +1,6 @@
 """What the steps of the field say of the water's memory: where they end, for every system of the
-profile that takes them, and what they let expect of a sine; and what ions in the pore, of which
-the steps have next to none, do to the water.
+profile that takes them, and what they let expect of a sine; and what ions in the pore do to the
+water. Where steps end, and what is expected of a sine, is that of frames without an ion.
 
 Fields are those of the reference box.
 """
@@ -14,23 +14,27 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from ..errors import MeasureError
 from ..measure import water
+from ..measure.current import Direction
 from ..measure.statistics import Estimate, difference, draw_sums, estimate
 from ..spec import Profile, Sine, Step
 from . import ordering, scorecard
 from .figures import DIRECTIONS, SPECIES_NAME, STEP_NAME, Curve, FloatArray
 from .ordering import END, Steps, times_of
-from .results import NOTHING, choices, opened
+from .results import NOTHING, choices, opened, sines
 
 STEPS = {"forward": ("step_up", "step_up_negative"), "reverse": ("step_down",)}
 """Protocols of the steps by what the water does after them."""
 
 
 class Ended(NamedTuple):
-    """Spread of the angle and molecules in the pore (mean, and its standard deviation over
-    frames) at the end of the steps of one system; ``spread`` by direction against field."""
+    """Spread of the angle, of frames without an ion in the pore, and molecules in the pore
+    (mean, and its standard deviation over frames) at the end of the steps of one system;
+    ``spread`` by direction against field, ``with_ion`` the share of frames with one likewise."""
 
     spread: dict[str, Curve]
+    with_ion: dict[str, FloatArray]
     molecules: tuple[float, float]
     replicas: dict[str, int]
 
@@ -59,13 +63,18 @@ def where_steps_end(profile: Profile) -> tuple[dict[str, Ended], dict[str, str]]
         counts = np.concatenate(
             [d["pore_water_count"].values.ravel() for by_E in ends.values() for d in by_E.values()]
         )
-        spread = {}
+        spread, with_ion = {}, {}
         for direction, steps in STEPS.items():
-            fields = {E: [d] for p in steps for E, d in ends.get(p, {}).items()}
+            fields = {E: d for p in steps for E, d in ends.get(p, {}).items()}
+            fields = dict(sorted(fields.items()))
             if fields:
-                spread[direction] = _spread(dict(sorted(fields.items())))
+                spread[direction] = _spread({E: [d] for E, d in fields.items()})
+                with_ion[direction] = np.array(
+                    [float(ordering.with_ion(d).mean()) for d in fields.values()]
+                )
         out[name] = Ended(
             spread,
+            with_ion,
             (float(counts.mean()), float(counts.std())),
             {p: next(iter(d.values())).sizes["replica"] for p, d in data.items()},
         )
@@ -75,24 +84,32 @@ def where_steps_end(profile: Profile) -> tuple[dict[str, Ended], dict[str, str]]
 def _ends(
     found: Mapping[str, xr.Dataset], profile: Profile, protocol: str
 ) -> dict[float, xr.Dataset]:
-    """The last frames of each step by the field that it leads to."""
+    """The last frames of each step by the field that it leads to, where any is without an ion."""
     waveforms = profile.protocol(protocol).waveforms()
     out = {}
     for label, data in found.items():
         step = waveforms[label]
         assert isinstance(step, Step)
-        out[step.to_V_per_nm] = _end(data, step)
+        if np.isfinite((end := _end(data, step))["theta"]).any():
+            out[step.to_V_per_nm] = end
     return dict(sorted(out.items()))
 
 
 def _end(data: xr.Dataset, step: Step) -> xr.Dataset:
-    """The last frames of a step."""
+    """The last frames of a step, with the angles of water alone."""
     time = data["time"].values
-    return data.isel(time=np.flatnonzero(time > time[-1] - END * (time[-1] - step.from_ps)))
+    late = np.flatnonzero(time > time[-1] - END * (time[-1] - step.from_ps))
+    return ordering.water_alone(data.isel(time=late))
 
 
 def spread_at_end(data: xr.Dataset, step: Step) -> Estimate:
-    """σθ (degrees) at the :data:`END` of one step."""
+    """σθ (degrees) at the :data:`END` of one step, of frames without an ion in the pore.
+
+    Raises
+    ------
+    MeasureError
+        If there is none.
+    """
     return _width([_end(data, step)]).sigma_deg.at(0)
 
 
@@ -103,8 +120,9 @@ def _spread(ends: Mapping[float, Sequence[xr.Dataset]]) -> Curve:
 
 
 def _width(each: Sequence[xr.Dataset]) -> water.WidthCurve:
-    """σθ of all frames and replicas, in one bin."""
+    """σθ of all frames and replicas, in one bin; a replica without any water does not count."""
     angles = [data["theta"].transpose("replica", "time", "slot").values for data in each]
+    angles = [a[np.isfinite(a).any(axis=(1, 2))] for a in angles]
     whole = np.max([a.shape[1:] for a in angles], axis=0)
     theta = np.concatenate(
         [
@@ -116,26 +134,33 @@ def _width(each: Sequence[xr.Dataset]) -> water.WidthCurve:
     return water.sigma_in_groups(theta, np.zeros(theta.shape[1], dtype=int), np.zeros(1))
 
 
+ENDS = (
+    "system", "water in the pore", "step", "to E (V/nm)", "ion in the pore (% of time)", "σθ (°)"
+)  # fmt: skip
+"""Columns of :func:`rows_of_ends`."""
+
+
 def rows_of_ends(found: Mapping[str, Ended]) -> list[tuple[str, ...]]:
-    """Lines of a table: system, molecules, replicas, then σθ by direction and field."""
+    """Lines of a table by system, direction and field; the columns are :data:`ENDS`."""
     return [
         (
             name,
             f"{one.molecules[0]:.1f} ± {one.molecules[1]:.1f}",
             STEP_NAME[direction],
-            f"{E:g}",
+            f"{E:g}".replace("-", "−"),
+            f"{100 * share:.0f}",
             f"{value:.1f}" + (f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else ""),
         )
         for name, one in found.items()
         for direction, curve in one.spread.items()
-        for E, value, low, high in zip(*curve, strict=True)
+        for E, value, low, high, share in zip(*curve, one.with_ion[direction], strict=True)
     ]
 
 
 class Reversed(NamedTuple):
-    """Water after a step to a negative field: its spread, the positive field at which it is as
-    narrow (V/nm, without bounds where that lies beyond those of the steps), and the time constants
-    of ordering (ps) at this field and at the positive one of the same size."""
+    """Water after a step to a negative field: its spread without ions, the positive field at which
+    it is as narrow (V/nm, without bounds where that lies beyond those of the steps), and the time
+    constants of ordering (ps) at this field and at the positive one of the same size."""
 
     spread_deg: Estimate
     equal_V_per_nm: Estimate
@@ -256,6 +281,60 @@ def rows_of_polarities(found: Mapping[str, Mapping[float, Reversed]]) -> list[tu
                 "not fixed" if v is NOTHING else scorecard.describe(v) for v in one
             )
             out.append((name, f"{E:g}".replace("-", "−"), width, equal, further, *taus))
+    return out
+
+
+def over_sines(profile: Profile) -> tuple[dict[str, ordering.Order], dict[str, str]]:
+    """σθ of water without ions over the first sine, in every system that took it.
+
+    Returns
+    -------
+    dict of str to Order
+        By system, as :func:`janus_pore.show.results.choices` names them.
+    dict of str to str
+        Why others are not among them.
+    """
+    out, why = {}, {}
+    for name, one in choices(profile).items():
+        try:
+            drive = sines(one)[0]
+        except MeasureError:  # an alternative that is compared by other means
+            continue
+        found = opened(one, drive.protocol)
+        if not found.data:
+            why[name] = found.why
+            continue
+        try:
+            out[name] = ordering.order(
+                found.data[drive.label], drive.waveform, one, width="direct", bins=4, alone=True
+            )
+        except MeasureError:
+            why[name] = "an ion is in the pore all the time in some range of fields"
+    return out, why
+
+
+OVER_SINES = ("system", "|E| (V/nm)", *(f"{s}, {way}" for s in ("E > 0", "E < 0")
+              for way in ("rising", "falling")))  # fmt: skip
+"""Columns of :func:`rows_over_sines`: σθ in degrees, by polarity and by what |E| does."""
+
+
+def rows_over_sines(found: Mapping[str, ordering.Order]) -> list[tuple[str, ...]]:
+    """Lines of a table by system and mean field; the columns are :data:`OVER_SINES`."""
+    out = []
+    for name, one in found.items():
+        directions: tuple[Direction, ...] = ("forward", "reverse")
+        sweeps = [one.widths.get((1, d)) for d in directions]
+        sweeps += [one.widths.get((-1, d)) for d in directions]
+        fields = [np.abs(w.at) / one.scale if w else np.empty(0) for w in sweeps]
+        every = max(fields, key=len)
+        for E in every:
+            # the frames of one range differ a little in their mean field from sweep to sweep
+            near = [np.flatnonzero(np.abs(at - E) < every[-1] / (4 * len(every))) for at in fields]
+            cells = (
+                scorecard.describe(w.sigma_deg.at(k[0])) if w and len(k) else "–"
+                for w, k in zip(sweeps, near, strict=True)
+            )
+            out.append((name, f"{E:.2f}", *cells))
     return out
 
 

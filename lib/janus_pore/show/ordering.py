@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -88,13 +89,15 @@ def snapshot(profile: Profile, built: BuiltSystem) -> Snapshot:
 class Order(NamedTuple):
     """Spread of the dipole angle over the sine, by polarity and sweep direction.
 
-    ``width`` is the measure of the spread.
+    ``width`` is the measure of the spread; ``alone`` is whether frames with an ion in the pore
+    were left out.
     """
 
     widths: dict[tuple[current.Polarity, current.Direction], water.WidthCurve]
     scale: float
     width: water.Width
     replicas: int = 0
+    alone: bool = False
 
     def curves(self) -> dict[str, Curve]:
         """Sweep direction to σθ against field, both polarities in one line; not a number where
@@ -106,6 +109,17 @@ class Order(NamedTuple):
                 for k, w in self.widths.items()
             }
         )  # fmt: skip
+
+
+def with_ion(data: xr.Dataset) -> xr.DataArray:
+    """Whether an ion of either kind is in the pore (replica, time)."""
+    return (data["ions_in_pore"] > 0).any("species").transpose("replica", "time")
+
+
+def water_alone(data: xr.Dataset) -> xr.Dataset:
+    """A series without the angles of those frames in which an ion is in the pore: water beside
+    one can be ordered otherwise."""
+    return data.assign(theta=data["theta"].where(~with_ion(data)))
 
 
 def _cycles(
@@ -131,10 +145,24 @@ def _cycles_of_angles(data: xr.Dataset, waveform: Sine) -> tuple[FloatArray, Flo
 
 
 def order(
-    data: xr.Dataset, waveform: Sine, profile: Profile, *, width: water.Width, bins: int = 8
+    data: xr.Dataset,
+    waveform: Sine,
+    profile: Profile,
+    *,
+    width: water.Width,
+    bins: int = 8,
+    alone: bool = False,
 ) -> Order:
-    """σθ against field from a sine's series; units as of a current, the replicas if not few."""
-    theta, E, unit = _cycles_of_angles(data, waveform)
+    """σθ against field from a sine's series; units as of a current, the replicas if not few.
+
+    ``alone`` leaves out the frames with an ion in the pore.
+
+    Raises
+    ------
+    MeasureError
+        If some range of fields then has no water left.
+    """
+    theta, E, unit = _cycles_of_angles(water_alone(data) if alone else data, waveform)
     edges = np.linspace(0.0, np.abs(E).max() * (1 + 1e-9), bins + 1)
     polarities: tuple[current.Polarity, ...] = (1, -1)
     found = {
@@ -144,7 +172,7 @@ def order(
             theta, E, edges, polarity=polarity, width=width, unit=unit
         ).items()
     }
-    return Order(found, profile.field_scale, width, data.sizes["replica"])
+    return Order(found, profile.field_scale, width, data.sizes["replica"], alone)
 
 
 def _told(curve: water.WidthCurve, width: water.Width) -> npt.NDArray[np.bool_]:
@@ -240,7 +268,9 @@ def relaxations(
     Angles are pooled over replicas at each time and over times so that a relaxation has
     at least :data:`LEAST_POINTS_OF_A_RELAXATION` points, if it has as many frames.
     ``width`` ``direct`` is that of all molecules, ``fit`` the article's: of a normal
-    distribution fitted to those of all replicas together, at every time.
+    distribution fitted to those of all replicas together, at every time at which they are not
+    too widely spread for one; where that is less than half of the times no curve is given, and
+    no time constant.
     """
     out = Steps({}, {})
     for direction, protocol, kind, found in (
@@ -266,12 +296,24 @@ def relaxations(
                 width=width,
                 resamples=RESAMPLES if width == "direct" else FITTED_RESAMPLES,
             )
-            out.curves.setdefault(direction, {})[step.to_V_per_nm] = curve
-            out.fits.setdefault(direction, {})[step.to_V_per_nm] = water.fit_relaxation(
+            told = _told(curve, width)
+            few = told.sum() < len(told) / 2
+            if not (told.all() or few):
+                curve = water.WidthCurve(
+                    curve.at[told], curve.sigma_deg.part(told), curve.draws[:, told],
+                    curve.samples[told],
+                )  # fmt: skip
+            fit = water.fit_relaxation(
                 curve,
                 kind,  # type: ignore[arg-type]
                 start_ps=0.0,
             )
+            if few:
+                reason = f"at {(~told).sum()} of {len(told)} times too wide for a Gaussian"
+                fit = replace(fit, identifiable=False, reason=reason)
+            else:
+                out.curves.setdefault(direction, {})[step.to_V_per_nm] = curve
+            out.fits.setdefault(direction, {})[step.to_V_per_nm] = fit
     return out
 
 
@@ -306,7 +348,7 @@ TIMES = (
 
 def rows_of_times(by_width: Mapping[str, Steps]) -> list[tuple[str, ...]]:
     """Time constants and ends of the steps to each field, by the width that tells the spread."""
-    fields = sorted({E for one in by_width.values() for of in one.curves.values() for E in of})
+    fields = sorted({E for one in by_width.values() for of in one.fits.values() for E in of})
     return [
         (f"{E:g}", name, *(_time(one, d, E) for d in DIRECTIONS),
          ", ".join(_end(one, d, E) for d in DIRECTIONS))
@@ -565,7 +607,7 @@ def _claims_of_sines(found: Iterable[tuple[str, Order]], profile: Profile) -> li
     """Claims 8 and 9 for every sine and measure of the spread."""
     rows = []
     for run, one in found:
-        estimator = WIDTH_NAME[one.width]
+        estimator = WIDTH_NAME[one.width] + (", no ion in the pore" if one.alone else "")
         up = one.widths.get((1, "forward"))
         if up is not None and (use := _told(up, one.width)).sum() > 1:
             E = up.at[use] / one.scale

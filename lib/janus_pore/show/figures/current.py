@@ -322,6 +322,10 @@ def by_charge_set(
     charge_sets = {name: title for name, title in charge_sets.items() if name in ran}
     if not charge_sets:
         return nothing("not run", note)
+    told = {  # whose runs are enough for an interval
+        name for points in measures.values() for name, one in points.items()
+        if np.isfinite(one.low).any()
+    }  # fmt: skip
     figure = blank(DOUBLE_IN, 0.9 + 0.32 * len(charge_sets))
     axes = figure.subplots(1, len(measures), sharey=True)
     for ax, (label, points) in zip(axes, measures.items(), strict=True):
@@ -337,7 +341,8 @@ def by_charge_set(
             if np.isfinite(point.value).all():
                 _lying(ax, -float(height), point, title)
             else:
-                ax.text(0.5, -height, "none found", transform=ax.get_yaxis_transform(),
+                why = "none found" if name in told else "too few to tell"
+                ax.text(0.5, -height, why, transform=ax.get_yaxis_transform(),
                         ha="center", va="center", fontsize=6.5, color=GREY)  # fmt: skip
         ax.axvline(0, color="#BBBBBB", lw=0.6, zorder=0)
         ax.set_xlabel(label)
