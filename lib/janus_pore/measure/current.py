@@ -203,8 +203,10 @@ def split_charging(quantity: npt.ArrayLike, axis: int = 0) -> tuple[FloatArray, 
     Returns
     -------
     transport, charging
-        The ``pore`` estimator, and ``box`` minus ``pore``: the displacement of ions outside
-        the membrane's slab. Over long times charging is bounded while transport is not.
+        The ``pore`` estimator, and ``box`` minus ``pore``: the rate of Σ q [x/Lx - c(x)/w] with
+        c(x) the part of x inside the slab of width w, a charge stored between its faces and the
+        ions that is bounded over long times, where transport is not. An ion inside the slab
+        counts in it too, with the other sign.
     """
     x = np.asarray(quantity, dtype=float)
     box, pore = np.take(x, 0, axis=axis), np.take(x, 1, axis=axis)

@@ -160,7 +160,8 @@ class Recording:
 
     Notes
     -----
-    Row r of every recording is taken to be the same replica r: rows are resampled together.
+    Rows are resampled together, row r of every recording with row r of the others: right where
+    they began alike, and no harm where they have nothing in common.
     """
 
     time_ps: FloatArray
