@@ -297,6 +297,8 @@ def relaxations(
                 resamples=RESAMPLES if width == "direct" else FITTED_RESAMPLES,
             )
             told = _told(curve, width)
+            # from where on, or as far as, all are: single times would be chosen by their noise
+            told = np.cumsum(~told[::-1])[::-1] == 0 if kind == "decay" else np.cumsum(~told) == 0
             few = told.sum() < len(told) / 2
             if not (told.all() or few):
                 curve = water.WidthCurve(
