@@ -210,15 +210,18 @@ def test_constant_fields_lie_on_top_of_the_sweep():
 def test_charge_sets_are_compared_in_rows():
     found, none = Estimate(0.5, 0.4, 0.6, 9, ""), Estimate(np.nan, np.nan, np.nan, 9, "")
     figure = figures.by_charge_set(
-        {"onset": {"a": Curve.point(found), "b": Curve.point(none)}, "area": {}},
-        {"a": "first", "b": "second", "not run": "third"},
+        {
+            "onset": {"a": Curve.point(found), "b": Curve.point(none)},
+            "area": {"b": Curve.point(found), "c": Curve.bare([0.0], [0.5])},
+        },
+        {"a": "first", "b": "second", "c": "one replica", "not run": "third"},
         {"onset": {"a": 0.55}},
     )
     onset, area = figure.axes
-    assert [t.get_text() for t in onset.get_yticklabels()] == ["first", "second"]
+    assert [t.get_text() for t in onset.get_yticklabels()] == ["first", "second", "one replica"]
     assert line(onset, "published") == pytest.approx(np.array([[0.55, 0.0]]))
-    assert [t.get_text() for t in onset.texts] == ["none found"]
-    assert [t.get_text() for t in area.texts] == ["none found"] * 2
+    assert [t.get_text() for t in onset.texts] == ["none found", "too few to tell"]
+    assert [t.get_text() for t in area.texts] == ["none found"]
 
 
 def test_a_curve_without_an_interval_has_no_band():

@@ -591,7 +591,9 @@ def test_the_loop_that_ships_is_named_with_its_runs_frequency_and_box():
     )
     assert loops.shipped(Driven(longer, {}))[1].endswith("1 GHz, 10 × 6 cells, Lx = 5 nm")
     other = DEMO.with_charge_set("mos2")
-    assert not loops.shipped(Driven(other, {}))[0].loops
+    assert loops.shipped(Driven(other, {}))[0].profile.system.charge_set == "mos2"
+    narrow = DEMO.model_copy(update={"system": DEMO.system.model_copy(update={"pore": "bond4"})})
+    assert not loops.shipped(Driven(narrow, {}))[0].loops
 
 
 def test_a_cycle_of_few_windows_is_refused_in_words():
