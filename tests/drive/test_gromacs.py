@@ -262,7 +262,12 @@ def test_a_damaged_calibration_counts_as_none(tmp_path: Path, content: bytes) ->
 def engine() -> Any:
     """As much of one as a calibration looks at."""
     system = SimpleNamespace(
-        manifest={"atoms": {"water": (0, 10)}}, spec=SystemSpec(), gro=None, top=None, ndx=None
+        manifest={"atoms": {"water": (0, 10)}},
+        atoms=10,
+        spec=SystemSpec(),
+        gro=None,
+        top=None,
+        ndx=None,
     )
     return SimpleNamespace(gmx=built(), run=RunSpec(), stop=Stop(), system=system)
 
