@@ -7,6 +7,7 @@ import pytest
 from made import DEMO, SINE, TINY, driven, falling, ohmic, relaxing, with_an_ion
 
 from janus_pore.show import ordering
+from janus_pore.show.results import NOTHING
 
 
 def test_the_spread_has_the_injected_width_in_both_sweeps():
@@ -197,6 +198,11 @@ def test_water_beside_an_ion_can_be_left_out():
         [("sine", ordering.order(data, **of, alone=True))], ordering.Steps({}, {}), profile
     )
     assert {row.estimator for row in rows} == {"direct width, no ion in the pore"}
+    # one that never leaves lets nothing be told, and stops nothing
+    full = ordering.order(clean.assign(ions_in_pore=clean["ions_in_pore"] + 1), **of, alone=True)
+    assert (full.widths, full.curves()) == ({}, {})
+    assert ordering.mean_gap(full, 1).mean_deg is NOTHING
+    assert ordering.claims_of_order([("sine", full)], ordering.Steps({}, {}), profile) == []
 
 
 def test_no_time_comes_of_widths_that_no_gaussian_has():

@@ -28,6 +28,9 @@ STEPS = {"forward": ("step_up", "step_up_negative"), "reverse": ("step_down",)}
 """Protocols of the steps by what the water does after them."""
 
 
+ALWAYS = "an ion is in the pore all the time that would tell"
+
+
 class Ended(NamedTuple):
     """Spread of the angle, of frames without an ion in the pore, and molecules in the pore
     (mean, and its standard deviation over frames) at the end of the steps of one system;
@@ -60,6 +63,9 @@ def where_steps_end(profile: Profile) -> tuple[dict[str, Ended], dict[str, str]]
             why[name] = next(iter(found.values())).why
             continue
         ends = {p: _ends(by_label, one, p) for p, by_label in data.items()}
+        if not any(ends.values()):
+            why[name] = ALWAYS
+            continue
         counts = np.concatenate(
             [d["pore_water_count"].values.ravel() for by_E in ends.values() for d in by_E.values()]
         )
@@ -103,14 +109,10 @@ def _end(data: xr.Dataset, step: Step) -> xr.Dataset:
 
 
 def spread_at_end(data: xr.Dataset, step: Step) -> Estimate:
-    """σθ (degrees) at the :data:`END` of one step, of frames without an ion in the pore.
-
-    Raises
-    ------
-    MeasureError
-        If there is none.
-    """
-    return _width([_end(data, step)]).sigma_deg.at(0)
+    """σθ (degrees) at the :data:`END` of one step, of frames without an ion in the pore; not a
+    number where there is none."""
+    end = _end(data, step)
+    return _width([end]).sigma_deg.at(0) if np.isfinite(end["theta"]).any() else NOTHING
 
 
 def _spread(ends: Mapping[float, Sequence[xr.Dataset]]) -> Curve:
@@ -189,6 +191,8 @@ def polarities(
     positive = _ends(up, profile, "step_up")
     if (rest := _rest(down, profile)) is not None:
         positive = {0.0: rest, **positive}
+    if not positive:
+        return {}, ALWAYS
     E = np.array(list(positive))
     # Falling, or what is as narrow as another field would not be one field.
     widths = np.minimum.accumulate(
@@ -304,12 +308,13 @@ def over_sines(profile: Profile) -> tuple[dict[str, ordering.Order], dict[str, s
         if not found.data:
             why[name] = found.why
             continue
-        try:
-            out[name] = ordering.order(
-                found.data[drive.label], drive.waveform, one, width="direct", bins=4, alone=True
-            )
-        except MeasureError:
-            why[name] = "an ion is in the pore all the time in some range of fields"
+        order = ordering.order(
+            found.data[drive.label], drive.waveform, one, width="direct", bins=4, alone=True
+        )
+        if order.widths:
+            out[name] = order
+        else:
+            why[name] = ALWAYS
     return out, why
 
 
@@ -382,6 +387,8 @@ def expected(
     if any(not len(taus.get(d, NO_TIMES).x) for d in DIRECTIONS):
         return None
     ends = [_ends(found, profile, name) for name, found in (("step_up", up), ("step_down", down))]
+    if not any(ends):
+        return None
     settled = _spread(
         {E: [by_E[E] for by_E in ends if E in by_E] for E in sorted(set().union(*ends))}
     )

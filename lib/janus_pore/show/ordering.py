@@ -19,7 +19,7 @@ from ..build.forcefield import load_forcefield
 from ..build.membrane import axis_potential, build_membrane, candidate_pores
 from ..build.system import BuiltSystem
 from ..drive import ensemble
-from ..errors import SpecError
+from ..errors import MeasureError, SpecError
 from ..measure import current, series, water
 from ..measure.statistics import (
     FEWEST_UNITS,
@@ -155,23 +155,24 @@ def order(
 ) -> Order:
     """σθ against field from a sine's series; units as of a current, the replicas if not few.
 
-    ``alone`` leaves out the frames with an ion in the pore.
-
-    Raises
-    ------
-    MeasureError
-        If some range of fields then has no water left.
+    ``alone`` leaves out the frames with an ion in the pore; where one is there all the time in
+    some range of fields no widths are given.
     """
     theta, E, unit = _cycles_of_angles(water_alone(data) if alone else data, waveform)
     edges = np.linspace(0.0, np.abs(E).max() * (1 + 1e-9), bins + 1)
     polarities: tuple[current.Polarity, ...] = (1, -1)
-    found = {
-        (polarity, direction): curve
-        for polarity in polarities
-        for direction, curve in water.sigma_against_field(
-            theta, E, edges, polarity=polarity, width=width, unit=unit
-        ).items()
-    }
+    try:
+        found = {
+            (polarity, direction): curve
+            for polarity in polarities
+            for direction, curve in water.sigma_against_field(
+                theta, E, edges, polarity=polarity, width=width, unit=unit
+            ).items()
+        }
+    except MeasureError:
+        if not alone:
+            raise
+        found = {}
     return Order(found, profile.field_scale, width, data.sizes["replica"], alone)
 
 
