@@ -1,7 +1,9 @@
 """The ensemble through gmxapi gives what the program gives; skipped where it is absent."""
 
 import contextlib
+import fcntl
 import os
+import shutil
 import signal
 import threading
 import time
@@ -19,6 +21,8 @@ from janus_pore.spec import Profile
 pytestmark = pytest.mark.gromacs
 
 Runs = Callable[[str], Path]
+
+SERIAL = ("-ntmpi", "1", "-ntomp", "1")
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +94,25 @@ def test_a_process_is_replaced_before_it_has_grown(
         assert (first.process.returncode, second.process.returncode) == (0, 0)
         assert third.process.poll() is None
     assert third.process.returncode == 0
+
+
+def test_a_lock_is_free_after_its_simulation(tiny: Profile, runs: Runs, tmp_path: Path) -> None:
+    """MPI leaves a daemon behind, which must not hold what it found open."""
+    runs("locks")
+    record, *_ = ensemble.run_protocol(tiny, "step_up", progress=False)
+    job = tmp_path / "job"
+    job.mkdir()
+    shutil.copy(record.path[-1] / "segment.tpr", job)
+    lock = job / "lock"
+    with contextlib.closing(through_gmxapi.Servers()) as servers:
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            arguments = ["-s", "segment.tpr", "-nsteps", "10", *SERIAL]
+            status = servers(arguments, job, gromacs.Stop(), (held.fileno(),))
+            assert status == 0, (job / "md.out").read_text()
+        assert servers._idle[0].process.poll() is None
+        with lock.open("w") as another:
+            fcntl.flock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_failure_shows_the_same_lines(

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
+import logging
+import os
 import re
+import signal
+import threading
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -264,6 +271,40 @@ def test_a_report_begun_in_a_session_has_no_widgets(tmp_path, monkeypatch):
     nbformat.write(v4.new_notebook(cells=cells, metadata=metadata), source)
     monkeypatch.setattr(report.paths, "project_root", lambda: tmp_path)
     assert "live False" in report.run_notebook("01_build", "demo").read_text()
+
+
+def test_a_cell_that_is_left_ends_quietly(tmp_path, monkeypatch, caplog):
+    """A person stops a report in a cell whose kernel then takes its time to go."""
+    began = tmp_path / "began"
+    dies_at_once = "signal.signal(signal.SIGINT, lambda *_: os._exit(1))"
+    cells = [
+        v4.new_code_cell("profile = None", metadata={"tags": ["parameters"]}),
+        v4.new_code_cell(f"import os, pathlib, signal, time\n{dies_at_once}"),
+        v4.new_code_cell(f"pathlib.Path({str(began)!r}).touch()\ntime.sleep(100)"),
+    ]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    (tmp_path / "notebooks").mkdir()
+    source = tmp_path / "notebooks" / "01_build.ipynb"
+    nbformat.write(v4.new_notebook(cells=cells, metadata=metadata), source)
+    monkeypatch.setattr(report.paths, "project_root", lambda: tmp_path)
+
+    class Slow(report._LocalKernel):
+        async def shutdown_kernel(self, now=False, restart=False):
+            await super().shutdown_kernel(now, restart)
+            await asyncio.sleep(2)  # nbclient looks every second whether its kernel lives
+
+    def stop():
+        while not began.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(report, "_LocalKernel", Slow)
+    person = threading.Thread(target=stop, daemon=True)
+    person.start()
+    with pytest.raises(KeyboardInterrupt):
+        report.run_notebook("01_build", "demo")
+    gc.collect()
+    assert [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR] == []
 
 
 def test_an_unknown_profile_is_one_line(capsys):

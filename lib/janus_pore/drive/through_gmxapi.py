@@ -147,6 +147,10 @@ def _serve(connection: socket.socket) -> None:
     """Do jobs until the driver goes away."""
     while True:
         message, locks, *_ = socket.recv_fds(connection, _MESSAGE_BYTES, 8)
+        for descriptor in locks:
+            # The daemon that MPI starts within the first job would hold the locks for as long
+            # as this process lives, and other drivers would wait for them.
+            os.set_inheritable(descriptor, False)
         if not message:
             return
         job = json.loads(message)

@@ -9,6 +9,7 @@ before is found again by its key, so a second run only draws.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import base64
 import html
 import io
@@ -107,6 +108,11 @@ class _LocalKernel(AsyncKernelManager):
         self, now: bool = False, restart: bool = False
     ) -> None:
         """Interrupt what runs, then ask; an mdrun needs a moment for its checkpoint."""
+        # What a person's interrupt left waiting in this loop would tell of the kernel's death.
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         await super().shutdown_kernel(now=False, restart=restart)
 
 
