@@ -33,7 +33,7 @@ from MDAnalysis.lib.formats.libmdaxdr import TRRFile, XTCFile
 from janus_pore.build.forcefield import load_forcefield
 from janus_pore.build.membrane import build_membrane
 from janus_pore.build.system import BuiltSystem, build_system
-from janus_pore.drive import ensemble, gromacs, segments
+from janus_pore.drive import ensemble, gromacs, manifests, trees
 from janus_pore.spec import ALONE, Profile, Protocol, PulseTrain, load_profile
 from others import Missing, distribution_gromacs, environment, python_environment
 from results import keep, page
@@ -640,14 +640,14 @@ def overhead(bench: Bench) -> list[Group]:
     profile = bench.profile.model_copy(
         update={"protocols": {"train": Protocol(waveform=train, frame_ps=0.1)}, **plain}
     )
-    roots = segments.system_runs(bench.built) / "r000"
+    roots = trees.system_runs(bench.built) / "r000"
     stepping, whole = [], []
     for _ in range(1 if bench.quick else 3):
         shutil.rmtree(roots, ignore_errors=True)
         began = time.perf_counter()
         (record,) = ensemble.run_protocol(profile, "train", progress=False, workers=1)
         whole.append(time.perf_counter() - began)
-        made = [segments.read_manifest(p) for p in roots.iterdir() if p.name[0] != "."]
+        made = [manifests.read_manifest(p) for p in roots.iterdir() if p.name[0] != "."]
         stepping.append(sum(m["hardware"]["wall_s"] for m in made))
     share = [1 - s / w for s, w in zip(stepping, whole, strict=True)]
     kept = sum((d / "series.nc").stat().st_size for d in record.path)

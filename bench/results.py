@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from janus_pore.drive import gromacs
-from janus_pore.drive.segments import git_commit
+from janus_pore.drive.manifests import git_commit
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"

@@ -7,7 +7,7 @@ import pytest
 
 from janus_pore import paths
 from janus_pore.drive.field import field_at
-from janus_pore.drive.segments import sha256
+from janus_pore.drive.manifests import sha256
 from janus_pore.measure import series, shipped
 from janus_pore.spec import load_profile
 

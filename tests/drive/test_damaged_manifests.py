@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from damage import damaged, plain_data
 from janus_pore.build.system import build_system, open_system
-from janus_pore.drive import segments
+from janus_pore.drive import manifests, segments
 from janus_pore.errors import BuildError, MeasureError, RunError
 from janus_pore.spec import load_profile
 
@@ -27,15 +27,15 @@ def segment(tmp_path: Path) -> Path:
     directory = tmp_path / "r000" / str(MANIFEST["key"])
     directory.mkdir(parents=True)
     (directory / "series.nc").write_bytes(b"abc")
-    kept = {"bytes": 3, "sha256": segments.sha256(directory / "series.nc")}
+    kept = {"bytes": 3, "sha256": manifests.sha256(directory / "series.nc")}
     manifest = MANIFEST | {"files": {"series.nc": kept}}
-    segments._write_json(directory / "manifest.json", manifest)
-    assert segments.read_manifest(directory) == manifest
+    manifests.write_json(directory / "manifest.json", manifest)
+    assert manifests.read_manifest(directory) == manifest
     return directory
 
 
 def known(directory: Path) -> dict[str, Any]:
-    return segments.known_segments(directory.parent, frame_steps=50, stamp="1e")
+    return manifests.known_segments(directory.parent, frame_steps=50, stamp="1e")
 
 
 def test_a_damaged_manifest_is_refused_or_says_the_same(
@@ -62,26 +62,26 @@ def test_a_manifest_of_the_first_version_is_checked_by_its_contents(
     """It has no checksum; whatever else stands there, reading it does not break down."""
     directory = tmp_path_factory.mktemp("runs") / str(MANIFEST["key"])
     directory.mkdir()
-    content = segments.json.dumps({**MANIFEST, "files": {}, name: value})
+    content = manifests.json.dumps({**MANIFEST, "files": {}, name: value})
     (directory / "manifest.json").write_text(content)
     for manifest in known(directory).values():
         assert manifest["start_step"] == int(manifest["start_step"])
         with pytest.raises((RunError, OSError)):
-            segments.check_state(directory, manifest)
+            manifests.check_state(directory, manifest)
 
 
 @pytest.mark.parametrize("name", ["../../other", "/etc/passwd", "..", "a/b", ".hidden"])
 def test_a_manifest_names_files_of_its_own_directory_only(segment: Path, name: str) -> None:
     manifest = MANIFEST | {"files": {name: {"bytes": 3}}}
-    segments._write_json(segment / "manifest.json", manifest)
+    manifests.write_json(segment / "manifest.json", manifest)
     with pytest.raises(RunError, match="damaged"):
-        segments.read_manifest(segment)
+        manifests.read_manifest(segment)
 
 
 def test_changed_contents_of_the_same_size_are_noticed(segment: Path) -> None:
     (segment / "series.nc").write_bytes(b"abd")
     with pytest.raises(RunError, match=r"series\.nc does not match its checksum"):
-        segments.read_manifest(segment)
+        manifests.read_manifest(segment)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"PK\3\4", b"\x80\4N.", b"[1, 2]"])
@@ -116,5 +116,5 @@ def test_a_series_of_another_pore_region_is_not_taken(
 ) -> None:
     caplog.set_level("INFO")
     assert known(segment)
-    assert segments.known_segments(segment.parent, frame_steps=50, stamp="other") == {}
+    assert manifests.known_segments(segment.parent, frame_steps=50, stamp="other") == {}
     assert "another pore region" in caplog.text

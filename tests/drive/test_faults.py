@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from janus_pore.drive import segments
+from janus_pore.drive import manifests, segments, trees
 from janus_pore.drive.ensemble import open_runs, run_protocol
 from janus_pore.errors import GromacsError, MeasureError, MissingInputError, RunError
 from janus_pore.measure import series
@@ -216,8 +216,8 @@ def test_a_segment_that_ends_elsewhere_makes_its_followers_stale(
 ) -> None:
     runs("elsewhere")
     first, *_ = run_protocol(pair, "pair", progress=False, workers=2)
-    manifest = segments.read_manifest(first.path[0]) | {"state": "of another machine"}
-    segments._write_json(first.path[0] / "manifest.json", manifest)
+    manifest = manifests.read_manifest(first.path[0]) | {"state": "of another machine"}
+    manifests.write_json(first.path[0] / "manifest.json", manifest)
     before = {p: p.stat().st_mtime for p in first.path}
     (first.path[0] / "series.nc").unlink()
     again, *_ = run_protocol(pair, "pair", progress=False, workers=2)
@@ -271,7 +271,7 @@ def test_a_replica_that_blows_up_is_named_and_the_others_go_on(
     runs("unstable")
     real = segments.segment_options
 
-    def unstable(engine: segments.Engine, segment: segments.Segment) -> dict[str, str]:
+    def unstable(engine: segments.Engine, segment: trees.Segment) -> dict[str, str]:
         options = real(engine, segment)
         if segment.replica == 0 and segment.kind == "drive":
             options |= {"electric-field-x": "3e4 0 0 0"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from damage import injuries
 from janus_pore.drive import field
-from janus_pore.drive.segments import pieces
+from janus_pore.drive.trees import pieces
 from janus_pore.errors import SpecError
 from janus_pore.spec import (
     Constant,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from janus_pore.drive import ensemble, gromacs, segments, through_gmxapi
+from janus_pore.drive import ensemble, gromacs, manifests, through_gmxapi
 from janus_pore.errors import RunError
 from janus_pore.measure import series
 from janus_pore.spec import Profile
@@ -62,12 +62,12 @@ def test_both_ways_give_the_same_series_and_states(
         for name in a.variables:
             np.testing.assert_array_equal(a[name].values, b[name].values)
         state = [
-            segments.read_manifest(root / file.parent.relative_to(here))["state"]
+            manifests.read_manifest(root / file.parent.relative_to(here))["state"]
             for root in (here, there)
         ]
         assert state[0] == state[1]
     ways = [
-        segments.read_manifest(root / files[0].parent.relative_to(here))["through"]
+        manifests.read_manifest(root / files[0].parent.relative_to(here))["through"]
         for root in (here, there)
     ]
     assert ways == ["program", "gmxapi"]

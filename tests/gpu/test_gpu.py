@@ -8,7 +8,7 @@ import pytest
 
 from janus_pore.build.system import build_system
 from janus_pore.drive import ensemble, gromacs
-from janus_pore.drive.segments import read_manifest
+from janus_pore.drive.manifests import read_manifest
 from janus_pore.errors import GromacsError
 from janus_pore.measure import series
 from janus_pore.spec import Constant, Profile, Protocol, load_profile

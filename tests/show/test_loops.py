@@ -25,7 +25,7 @@ from made import (
 from janus_pore import spec
 from janus_pore.errors import MeasureError
 from janus_pore.measure.current import NANOAMPERE_PER_E_PER_PS
-from janus_pore.show import loops, results, scorecard
+from janus_pore.show import loops, results, scorecard, steady
 from janus_pore.show.loops import Driven
 
 PROFILE = DEMO.model_copy(
@@ -372,16 +372,18 @@ def constant_fields(current_nA, *, replicas=6, seed=0, noise_e=0.01):
 
 @pytest.fixture
 def held(monkeypatch):
-    """Makes loops.steady read constant fields with a known current."""
+    """Makes steady.currents read constant fields with a known current."""
 
     def make(current_nA, **noise):
         data = constant_fields(current_nA, **noise)
         wave = spec.Constant(field_V_per_nm=0.2, duration_ps=100.0)
         fields = tuple(float(label.split("=")[1]) for label in data)
-        steady = spec.Protocol(waveform=wave, scan={"field_V_per_nm": fields})
-        profile = PROFILE.model_copy(update={"protocols": {**PROFILE.protocols, "steady": steady}})
-        monkeypatch.setattr(loops, "opened", lambda *_: results.Opened(data, ""))
-        return loops.steady(profile), profile
+        constant = spec.Protocol(waveform=wave, scan={"field_V_per_nm": fields})
+        profile = PROFILE.model_copy(
+            update={"protocols": {**PROFILE.protocols, "steady": constant}}
+        )
+        monkeypatch.setattr(steady, "opened", lambda *_: results.Opened(data, ""))
+        return steady.currents(profile), profile
 
     return make
 
@@ -397,11 +399,11 @@ def test_steady_currents_forget_the_charging(held):
     assert found.discard_ps == 50.0
     assert np.mean(inside) >= 0.9
     assert list(found.passages) == found.curves["crossings"].x.tolist()
-    last = loops.rows_of_passages({"pore": found})[-1]
+    last = steady.rows_of_passages({"pore": found})[-1]
     assert last[:5] == ("pore", "1.2", "0.6", "no ion", "no ion")
-    assert len(last) == len(loops.PASSAGES)
+    assert len(last) == len(steady.PASSAGES)
     assert [float(text.split(" ")[0]) for text in last[5:]] == pytest.approx([3.6, 3.6], rel=0.1)
-    absent_row = loops.rows_of_passages({"alone": loops.Steady({}, {}, why="not run yet")})
+    absent_row = steady.rows_of_passages({"alone": steady.Steady({}, {}, why="not run yet")})
     assert absent_row == [("alone", "not run yet", *["–"] * 5)]
     none = found.curves["crossings"]  # counting nothing still bounds the current
     assert (none.value == 0).all()
@@ -411,44 +413,44 @@ def test_steady_currents_forget_the_charging(held):
 
 def test_passages_at_constant_fields_are_counted_whole_and_net_once_charged(held, monkeypatch):
     _, profile = held(lambda E: 0.0)
-    data = loops.opened(profile, "steady").data
+    data = steady.opened(profile, "steady").data
     through = data["field_V_per_nm=-1.2"]["charge"].loc[{"estimator": "crossings"}]
     time = through["time"].values
     through[0, 1] = -1.0 * (time > 20)  # a Cl- along the field, while the reservoirs charge
     through[1, 1] = -1.0 * (time > 80)  # another one later
     through[2, 0] = 1.0 * ((time > 70) & (time <= 75))  # a K+ that comes and goes
-    found = loops.steady(profile)
+    found = steady.currents(profile)
     assert found.passages[-1.2] == {"K": 2, "Cl": 2}
     assert found.late[-1.2] == {"K": 0, "Cl": 1}
-    row = loops.rows_of_passages({"pore": found})[0]
+    row = steady.rows_of_passages({"pore": found})[0]
     assert row[1:5] == ("−1.2", "0.6", "2 K⁺ and 2 Cl⁻", "0 K⁺ and 1 Cl⁻")
 
 
 def test_alternatives_at_constant_fields_stand_beside_the_profiles_system(held, monkeypatch):
     own, profile = held(lambda E: 3.0 * E)
-    data = loops.opened(profile, "steady").data
+    data = steady.opened(profile, "steady").data
     narrow = spec.Alternative(system={"pore": "bond4"}, protocols=("steady",))
     soft = spec.Alternative(system={"chalcogen_lj": "stewart"})  # compared by other means
     both = profile.model_copy(update={"alternatives": (narrow, soft)})
     monkeypatch.setattr(
-        loops, "opened",
+        steady, "opened",
         lambda one, name: results.opened(one, name) if name not in one.protocols
         else results.Opened(data if one.system.pore == "bond4" else {}, ""),
     )  # fmt: skip
-    (name,) = others = loops.steady_of_alternatives(both)
+    (name,) = others = steady.of_alternatives(both)
     assert name == "bond4, S: liang"
     assert others[name].points == own.points
-    assert loops.steady_of_alternatives(profile) == {}
+    assert steady.of_alternatives(profile) == {}
 
 
 def test_charging_at_constant_fields_gives_that_of_the_papers_sine(held, monkeypatch):
     taken_e = 2 * 30 / 160 / (np.exp(0.2) - 1)  # of both ions, after the first frame
     _, profile = held(lambda E: 0.0)
-    data = loops.opened(profile, "steady").data
+    data = steady.opened(profile, "steady").data
     for E in (0.2, -0.2):  # starting states that charge by themselves, the same for both fields
         one = data[f"field_V_per_nm={E:g}"]
         one["charge"][:, 0, 0] += np.linspace(-3, 3, 6)[:, None] * (one["time"].values > 0)
-    taken, drawn = loops.charging_of_the_paper(profile)
+    taken, drawn = steady.charging_of_the_paper(profile)
     assert taken[0] == "charge taken up at ±0.2 V/nm within 100 ps"
     per_volt = float(taken[1].split(" ")[0])
     assert per_volt == pytest.approx(taken_e / (0.2 * 8), rel=0.02)
@@ -460,25 +462,25 @@ def test_charging_at_constant_fields_gives_that_of_the_papers_sine(held, monkeyp
     assert float(drawn[1].split(" ")[1]) == pytest.approx(expected_nA, rel=0.02)
     fewer = profile.model_dump()
     fewer["protocols"]["steady"]["scan"] = {"field_V_per_nm": (0.4, -0.2)}
-    ((alone, _), _) = loops.charging_of_the_paper(spec.Profile(**fewer))
+    ((alone, _), _) = steady.charging_of_the_paper(spec.Profile(**fewer))
     assert alone == "charge taken up at -0.2 V/nm within 100 ps"
-    monkeypatch.setattr(loops, "opened", lambda *_: results.Opened({}, "not run yet"))
-    assert loops.charging_of_the_paper(profile) == []
+    monkeypatch.setattr(steady, "opened", lambda *_: results.Opened({}, "not run yet"))
+    assert steady.charging_of_the_paper(profile) == []
 
 
 def test_steady_states_tell_hysteresis_from_noise_and_from_charging(held):
     resting, _ = held(lambda E: 3.0 * E)
-    charging = loops.steady_rows("pore", looped(capacitor_of(4.0), split=ohmic), resting)
+    charging = steady.rows("pore", looped(capacitor_of(4.0), split=ohmic), resting)
     by_current = {row[1]: row for row in charging if row[2] == "E > 0"}
     assert by_current["whole box"][3].endswith("resolved")
     assert by_current["pore slab"][3].endswith("within the noise")
     assert by_current["pore slab"][6] == "not found"
-    assert all(len(row) == len(loops.STEADY) for row in charging)
+    assert all(len(row) == len(steady.COLUMNS) for row in charging)
     falling_off, _ = held(lambda E: 8 * E * np.exp(-abs(E) / 0.5), noise_e=0.001)
-    rows = loops.steady_rows("pore", ndr(), falling_off)
+    rows = steady.rows("pore", ndr(), falling_off)
     assert {row[6][:6] for row in rows if row[1] == "pore slab"} == {"from 0", "from −"}
-    nothing = loops.Steady({}, {}, why="not run yet")
-    assert loops.steady_rows("pore", ndr(), nothing)[0][1] == "not run yet"
+    nothing = steady.Steady({}, {}, why="not run yet")
+    assert steady.rows("pore", ndr(), nothing)[0][1] == "not run yet"
 
 
 def test_cycles_are_units():
@@ -564,7 +566,7 @@ def test_what_was_not_run_is_empty_and_says_so(tmp_path, monkeypatch):
     assert sets["mosse_symmetric"].why == "not run yet"
     assert sets["mos2"].why == "not run in this profile"
     assert sets["mos2"].curves("box") == {}
-    assert loops.steady(TINY.with_charge_set("mos2")).why == "not run in this profile"
+    assert steady.currents(TINY.with_charge_set("mos2")).why == "not run in this profile"
     alone = loops.driven_if_run(TINY.with_system(pore="none").without_pore())
     assert alone.why == "not run in this profile"
     lacking = results.left_out({name: one.why for name, one in sets.items()}, TINY)
@@ -610,7 +612,7 @@ def test_a_cycle_of_few_windows_is_refused_in_words():
 def test_what_is_left_out_is_less_than_the_run(held, discard_ps):
     _, profile = held(lambda E: 0.0)
     with pytest.raises(MeasureError, match=r"discard_ps = .* less than the 100 ps"):
-        loops.steady(profile, discard_ps=discard_ps)
+        steady.currents(profile, discard_ps=discard_ps)
 
 
 def test_over_the_cycle_the_current_is_drawn_in_few_points_that_keep_its_mean():

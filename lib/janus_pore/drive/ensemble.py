@@ -16,9 +16,10 @@ import xarray as xr
 from ..build.system import BuiltSystem, build_system, open_system, system_dir
 from ..errors import GromacsError, MeasureError, MissingInputError, RunError
 from ..spec import Constant, Profile, Protocol, RunSpec, Waveform
-from . import gromacs, segments, through_gmxapi
+from . import gromacs, manifests, segments, through_gmxapi, trees
 from .field import FieldSegment, FloatArray
-from .segments import Engine, Segment
+from .segments import Engine
+from .trees import Segment
 from .workers import calibrate, calibrated, execute, experienced, layout_for, stopping
 
 log = logging.getLogger("janus_pore")
@@ -95,7 +96,7 @@ class Tree:
 
     def _continues(self, segment: Segment) -> bool:
         try:
-            segments.check_state(segment.dir, self.whole[segment.dir])
+            manifests.check_state(segment.dir, self.whole[segment.dir])
         except (RunError, OSError) as error:
             log.warning("%s; it will be computed again", error)
             return False
@@ -103,7 +104,7 @@ class Tree:
 
 
 def tree(
-    built: BuiltSystem, run: RunSpec, histories: Mapping[str, tuple[segments.Piece, ...]],
+    built: BuiltSystem, run: RunSpec, histories: Mapping[str, tuple[trees.Piece, ...]],
     *, replicas: int, frame_ps: float, planned: Iterable[Segment] = (),
     only: Collection[int] | None = None,
 ) -> Tree:  # fmt: skip
@@ -114,29 +115,29 @@ def tree(
     """
     chosen = [r for r in range(replicas) if only is None or r in only]
     replicas = max(chosen, default=-1) + 1
-    stamp = segments.reduction_stamp(built, run)
+    stamp = manifests.reduction_stamp(built, run)
     dt_ps = run.dt_fs / 1000
-    start = segments.start_segment(built, run)
+    start = trees.start_segment(built, run)
     as_if: dict[Path, dict[str, dict[str, Any]]] = {}
     for segment in planned:
-        as_if.setdefault(segment.dir.parent, {})[segment.key] = segments.outline(segment)
+        as_if.setdefault(segment.dir.parent, {})[segment.key] = trees.outline(segment)
     coarse = max(1, round(EQUILIBRIUM_FRAME_PS / dt_ps))
-    known = segments.known_segments(start.dir.parent, frame_steps=coarse, stamp=stamp)
+    known = manifests.known_segments(start.dir.parent, frame_steps=coarse, stamp=stamp)
     known |= as_if.get(start.dir.parent, {})
     whole = {start.dir.parent / name: manifest for name, manifest in known.items()}
-    first = segments.steps_of(run.equilibration_ps, run, "equilibration_ps")
-    spacing = segments.steps_of(run.replica_spacing_ps, run, "replica_spacing_ps")
+    first = trees.steps_of(run.equilibration_ps, run, "equilibration_ps")
+    spacing = trees.steps_of(run.replica_spacing_ps, run, "replica_spacing_ps")
     rests = {str(i): ((0.0, 0.0, 0.0, 0.0, first + i * spacing),) for i in range(max(1, replicas))}
-    grown = segments.grow(start, rests, frame_steps=coarse, known=known)
+    grown = trees.grow(start, rests, frame_steps=coarse, known=known)
     snapshots = [grown[name] for name in rests]
     fine = max(1, round(frame_ps / dt_ps))
     ways = {}
     for replica in chosen:
-        root = segments.settle_segment(built, run, snapshots[replica][-1], replica)
-        known = segments.known_segments(root.dir.parent, frame_steps=fine, stamp=stamp)
+        root = trees.settle_segment(built, run, snapshots[replica][-1], replica)
+        known = manifests.known_segments(root.dir.parent, frame_steps=fine, stamp=stamp)
         known |= as_if.get(root.dir.parent, {})
         whole |= {root.dir.parent / name: manifest for name, manifest in known.items()}
-        ways[replica] = segments.grow(root, histories, frame_steps=fine, known=known)
+        ways[replica] = trees.grow(root, histories, frame_steps=fine, known=known)
     return Tree(snapshots, ways, whole, built.atoms)
 
 
@@ -152,7 +153,7 @@ def _unique(chosen: Iterable[Segment]) -> list[Segment]:
     return list({s.dir: s for s in chosen}.values())
 
 
-def histories(profile: Profile, protocol: Protocol) -> dict[str, tuple[segments.Piece, ...]]:
+def histories(profile: Profile, protocol: Protocol) -> dict[str, tuple[trees.Piece, ...]]:
     """The field of each of a protocol's waveforms in whole steps, as it is applied.
 
     Raises
@@ -161,7 +162,7 @@ def histories(profile: Profile, protocol: Protocol) -> dict[str, tuple[segments.
         If a stretch of it does not end with a step at which a segment can.
     """
     return {
-        label: segments.pieces(profile.applied(waveform), profile.run)
+        label: trees.pieces(profile.applied(waveform), profile.run)
         for label, waveform in protocol.waveforms().items()
     }
 
@@ -303,7 +304,7 @@ def _complete(
     layout = layout or layout_for(engine, start[0], needed.drive(), ends, workers)
     while pending := (needed := grown()).pending(needed.drive()):
         if again := [s for s in pending if s.dir.is_dir()]:
-            why = segments.unfitness(engine.system, engine.run, again[0])
+            why = manifests.unfitness(engine.system, engine.run, again[0])
             engine.say(f"{len(again)} segments are run again; the first, {again[0].dir}, {why}")
         execute(engine, pending, what, layout, progress)
 
@@ -505,7 +506,7 @@ def engine_for(profile: Profile, built: BuiltSystem, keep_trajectory: bool) -> E
             "seed": segment.seed,
             "field_scale": profile.field_scale,
             "gmx_version": ".".join(map(str, gmx.version)),
-            "git_commit": segments.provenance(gmx)["git_commit"] or "",
+            "git_commit": manifests.provenance(gmx)["git_commit"] or "",
         }
         write(dataset, target)
 

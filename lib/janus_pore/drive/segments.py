@@ -1,12 +1,6 @@
-"""The tree of molecular dynamics: what a segment is, where it lies, how it is made.
+"""How a segment is made: by one process at a time, in pieces, and continued if interrupted.
 
-Every replica is a tree that grows from its equilibrated root state at time 0. A node is a
-state; its key is the hash of the root's key and of the whole field history since, with
-equal neighbouring stretches merged. So a node does not depend on where the way to it was
-cut: protocols that begin alike share their molecular dynamics, a longer delay continues a
-shorter one, and another chunk length, frame interval or number of threads changes nothing.
-
-A segment is the way from one node to the next. Its directory is written as
+The directory of a segment of the tree (:mod:`janus_pore.drive.trees`) is written as
 ``.<key>.partial`` and renamed to ``<key>`` when whole.
 """
 
@@ -16,46 +10,43 @@ import contextlib
 import fcntl
 import hashlib
 import io
-import json
 import logging
 import math
 import os
 import platform
 import re
 import shutil
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
-from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .. import __version__, paths
+from .. import paths
 from ..build.system import BuiltSystem
-from ..errors import GromacsError, JanusPoreError, MeasureError, RunError, SpecError
-from ..spec import RunSpec, Sine, Waveform, key, replica_seed
+from ..errors import GromacsError, MeasureError, RunError
+from ..spec import RunSpec, key
 from . import gromacs
-from .field import FieldSegment, FloatArray, mdp_options, segments
+from .field import FloatArray, mdp_options
+from .manifests import (
+    provenance,
+    read_json,
+    reduction_stamp,
+    sha256,
+    unfitness,
+    write_json,
+)
+from .trees import FRESH, UNREDUCED, Segment, outline, system_runs
 
 log = logging.getLogger("janus_pore")
 
-RELAX_PS = 2.0
-"""Length of the v-rescale run between minimisation and the equilibration proper: after a
-minimisation Nosé-Hoover alone would ring."""
 ENERGY_PS = 1.0
 """Time between energies, at most; a short segment has a hundred of them."""
-UNREDUCED = ("start", "settle")
-"""Kinds of segment whose trajectory is of no interest."""
-FRESH = (*UNREDUCED, "window")
-"""Kinds of segment that do not continue a checkpoint: they begin with velocities anew."""
 HELD = "Held"
 """Index group of the ion that a window holds."""
 
@@ -69,453 +60,6 @@ _CHECKSUMMED = ("state.cpt", "series.nc", "energies.npy")
 CHECKPOINT_MIN = 5.0
 """Minutes between mdrun's own checkpoints: what a killed run can lose."""
 
-Piece = tuple[float, float, float, float, int]
-"""E0 V/nm, omega 1/ps, t0 ps since time 0, sigma ps, steps."""
-Kind = Literal["start", "equilibrium", "settle", "drive", "window"]
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One stretch of molecular dynamics, done or to be done.
-
-    ``start_step`` and ``end_step`` count from time 0 of the tree; mdrun's own counter is
-    ``offset_steps`` ahead, for the settling before.
-    """
-
-    dir: Path
-    key: str
-    kind: Kind
-    parent: Segment | None
-    history: tuple[Piece, ...]
-    start_step: int
-    end_step: int
-    offset_steps: int
-    dt_ps: float
-    frame_steps: int
-    seed: int
-    replica: int | None = None
-    held_ion: str | None = None
-    """Which ion a window holds."""
-    held_x_nm: float | None = None
-    """Where it holds it, along x from the membrane's metal plane."""
-
-    @property
-    def partial(self) -> Path:
-        """Where it is while it is being made."""
-        return self.dir.with_name(f".{self.dir.name}.partial")
-
-    @property
-    def steps(self) -> int:
-        """Its length."""
-        return self.end_step - self.start_step
-
-    @property
-    def start_ps(self) -> float:
-        """Time at its beginning."""
-        return self.start_step * self.dt_ps
-
-    @property
-    def duration_ps(self) -> float:
-        """Its length, ps."""
-        return self.steps * self.dt_ps
-
-    @property
-    def field(self) -> FieldSegment:
-        """The field during it; ``t0_ps`` counts from its beginning."""
-        if not self.history:
-            return FieldSegment(self.duration_ps, 0.0)
-        E0, omega, t0, sigma, _ = self.history[-1]
-        shifted = t0 - self.start_ps if sigma else 0.0
-        return FieldSegment(self.duration_ps, E0, omega, shifted, sigma)
-
-
-# --- histories and keys -----------------------------------------------------------------
-
-
-def steps_of(duration_ps: float, run: RunSpec, what: str) -> int:
-    """A duration in steps, which must be a multiple of :data:`gromacs.STRIDE`.
-
-    Raises
-    ------
-    SpecError
-        Naming the nearest durations that are.
-    """
-    quantum = gromacs.STRIDE * run.dt_fs / 1000
-    n = duration_ps / quantum
-    if abs(n - round(n)) > 1e-6 * max(1.0, n) or (duration_ps > 0 and round(n) == 0):
-        nearest = dict.fromkeys(max(1, whole) * quantum for whole in (math.floor(n), math.ceil(n)))
-        raise SpecError(
-            f"{what} = {duration_ps:g} ps is not a multiple of {quantum:g} ps "
-            f"({gromacs.STRIDE} steps of {run.dt_fs:g} fs); use "
-            f"{' or '.join(f'{value:g}' for value in nearest)}"
-        )
-    return round(n) * gromacs.STRIDE
-
-
-def pieces(waveform: Waveform, run: RunSpec) -> tuple[Piece, ...]:
-    """A waveform as a field history in whole steps.
-
-    A sine ends at the nearest multiple of :data:`gromacs.STRIDE` steps.
-
-    Raises
-    ------
-    SpecError
-        If a duration is not a multiple of that.
-    """
-    out: list[Piece] = []
-    begin = 0
-    begin_ps = 0.0
-    quantum = gromacs.STRIDE * run.dt_fs / 1000
-    for part in segments(waveform):
-        if isinstance(waveform, Sine):
-            steps = max(1, round(part.duration_ps / quantum)) * gromacs.STRIDE
-        else:
-            end = begin_ps + part.duration_ps
-            steps = steps_of(end, run, f"{waveform.kind}: end of a stretch of field") - begin
-        E0, omega, sigma = (float(f"{x:.12g}") for x in
-                            (part.E0_V_per_nm, part.omega_per_ps, part.sigma_ps))  # fmt: skip
-        t0 = round(begin_ps + part.t0_ps, 9) if sigma else 0.0
-        out.append((E0, omega, t0, sigma, steps) if E0 else (0.0, 0.0, 0.0, 0.0, steps))
-        begin += steps
-        begin_ps += part.duration_ps
-    return merged(out)
-
-
-def merged(history: Iterable[Piece]) -> tuple[Piece, ...]:
-    """Neighbours with the same field joined, empty ones dropped."""
-    out: list[Piece] = []
-    for piece in history:
-        if out and out[-1][:4] == piece[:4]:
-            out[-1] = (*piece[:4], out[-1][4] + piece[4])
-        elif piece[4]:
-            out.append(piece)
-    return tuple(out)
-
-
-def until(history: tuple[Piece, ...], step: int) -> tuple[Piece, ...]:
-    """The beginning of a history, up to a step."""
-    out: list[Piece] = []
-    for piece in history:
-        steps = min(piece[4], step)
-        if steps <= 0:
-            break
-        out.append((*piece[:4], steps))
-        step -= steps
-    return tuple(out)
-
-
-def length(history: tuple[Piece, ...]) -> int:
-    """Steps of a history."""
-    return sum(piece[4] for piece in history)
-
-
-def common_steps(a: tuple[Piece, ...], b: tuple[Piece, ...]) -> int:
-    """Steps over which two histories are the same."""
-    shared = 0
-    for p, q in zip(a, b, strict=False):
-        if p[:4] != q[:4]:
-            break
-        shared += min(p[4], q[4])
-        if p[4] != q[4]:
-            break
-    return shared
-
-
-def physics_key(system: BuiltSystem, run: RunSpec) -> str:
-    """Key of everything that all runs of a system with these settings share."""
-    return key("start", system.manifest["key"], gromacs.physics_options(system.spec, run), RELAX_PS)
-
-
-def system_runs(system: BuiltSystem) -> Path:
-    """``runs/<system>``: everything computed with a system."""
-    return system.dir.parent
-
-
-def start_segment(system: BuiltSystem, run: RunSpec) -> Segment:
-    """Minimisation and the first picoseconds; root of the equilibration."""
-    name = physics_key(system, run)
-    quantum = gromacs.STRIDE * run.dt_fs / 1000
-    return Segment(
-        dir=system_runs(system) / "equilibrium" / name,
-        key=name,
-        kind="start",
-        parent=None,
-        history=(),
-        start_step=-round(RELAX_PS / quantum) * gromacs.STRIDE,
-        end_step=0,
-        offset_steps=round(RELAX_PS / quantum) * gromacs.STRIDE,
-        dt_ps=run.dt_fs / 1000,
-        frame_steps=0,
-        seed=replica_seed(name, -1),
-    )
-
-
-def settle_segment(system: BuiltSystem, run: RunSpec, snapshot: Segment, replica: int) -> Segment:
-    """Fresh velocities on a snapshot and a few picoseconds at no field: a replica's root."""
-    steps = steps_of(run.settle_ps, run, "settle_ps")
-    seed = replica_seed(str(system.manifest["key"]), replica)
-    name = key("settle", snapshot.key, seed, steps)
-    return Segment(
-        dir=system_runs(system) / f"r{replica:03d}" / name,
-        key=name,
-        kind="settle",
-        parent=snapshot,
-        history=(),
-        start_step=-steps,
-        end_step=0,
-        offset_steps=steps,
-        dt_ps=run.dt_fs / 1000,
-        frame_steps=0,
-        seed=seed,
-        replica=replica,
-    )
-
-
-def grow(
-    root: Segment,
-    histories: Mapping[str, tuple[Piece, ...]],
-    *,
-    frame_steps: int,
-    known: Mapping[str, Mapping[str, Any]],
-) -> dict[str, list[Segment]]:
-    """The segments that lead from a root to the end of each history.
-
-    Cuts are made where the field changes, where two histories part, and at the end of each
-    history. What is already there is used as it was cut.
-
-    Parameters
-    ----------
-    root
-        A start or settle segment.
-    histories
-        Field histories by label.
-    frame_steps
-        Steps between frames at most; each segment uses the largest interval up to this
-        that has a frame at both of its ends.
-    known
-        Manifests of whole segments by key, as :func:`known_segments` returns.
-
-    Returns
-    -------
-    dict of str to list of Segment
-        Ways from the root (left out) to the end. Shared segments are the same objects.
-    """
-    kind: Kind = "equilibrium" if root.kind == "start" else "drive"
-    nodes: dict[str, Segment] = {root.key: root}
-
-    def node_key(history: tuple[Piece, ...], step: int) -> str:
-        return key(root.key, until(history, step)) if step else root.key
-
-    def node(history: tuple[Piece, ...], step: int, cuts: list[int]) -> Segment:
-        name = node_key(history, step)
-        if name in nodes:
-            return nodes[name]
-        earlier = max(c for c in cuts if c < step)
-        if name in known:
-            # What is not there of the way to it has to be made again, and ends where it begins.
-            earlier = int(known[name]["start_step"])
-        parent = node(history, earlier, cuts)
-        offset = root.offset_steps if kind == "drive" else 0
-        ends = math.gcd(earlier + offset, step + offset)
-        nodes[name] = Segment(
-            dir=root.dir.parent / name,
-            key=name,
-            kind=kind,
-            parent=parent,
-            history=until(history, step),
-            start_step=earlier,
-            end_step=step,
-            offset_steps=offset,
-            dt_ps=root.dt_ps,
-            frame_steps=max(d for d in range(1, frame_steps + 1) if ends % d == 0),
-            seed=root.seed,
-            replica=root.replica,
-        )
-        return nodes[name]
-
-    ends_known = {int(m["end_step"]) for m in known.values() if m.get("root") == root.key}
-    out = {}
-    for label, history in histories.items():
-        total = length(history)
-        cuts = {0, total}
-        at = 0
-        for piece in history:
-            at += piece[4]
-            cuts.add(at)
-        cuts |= {common_steps(history, other) for other in histories.values()}
-        cuts |= {e for e in ends_known if e < total and node_key(history, e) in known}
-        ordered = sorted(cuts)
-        for cut in ordered[1:]:
-            node(history, cut, ordered)
-        chain: list[Segment] = []
-        last: Segment | None = node(history, total, ordered)
-        while last is not None and last is not root:
-            chain.append(last)
-            last = last.parent
-        out[label] = chain[::-1]
-    return out
-
-
-def outline(segment: Segment) -> dict[str, Any]:
-    """The part of a segment's manifest that :func:`grow` goes by."""
-    return {
-        "start_step": segment.start_step,
-        "end_step": segment.end_step,
-        "root": root_of(segment).key,
-    }
-
-
-# --- what is on disk --------------------------------------------------------------------
-
-
-def known_segments(directory: Path, *, frame_steps: int, stamp: str) -> dict[str, dict[str, Any]]:
-    """Manifests, by key, of the whole segments in a directory that serve the purpose.
-
-    Segments that do not are named in the log and left out: those damaged, those kept with
-    coarser frames than ``frame_steps``, and those reduced for another pore region or made
-    from other system files (``stamp``, see :func:`reduction_stamp`).
-    """
-    out: dict[str, dict[str, Any]] = {}
-    try:
-        paths_there = sorted(directory.iterdir()) if directory.is_dir() else []
-    except OSError as error:
-        raise RunError(f"{directory} cannot be read: {error.strerror or error}") from error
-    for path in paths_there:
-        if path.name.startswith(".") or not path.is_dir():
-            continue
-        try:
-            manifest = read_manifest(path)
-        except RunError as error:
-            log.warning("%s; it will be computed again where it is needed", error)
-            continue
-        why = unfit(manifest, frame_steps, stamp)
-        if why:
-            log.info("%s %s", path, why)
-        else:
-            out[path.name] = manifest
-    return out
-
-
-def unfit(manifest: Mapping[str, Any], frame_steps: int, stamp: str) -> str | None:
-    """Why a whole segment does not serve the purpose, if it does not."""
-    if manifest["kind_of_run"] in UNREDUCED:
-        return None
-    if manifest["frame_steps"] > frame_steps:
-        return (
-            f"kept frames every {manifest['frame_ps']:g} ps, coarser than is asked for now; "
-            "it has to be run again for finer ones"
-        )
-    if manifest["stamp"] != stamp:
-        return (
-            "was reduced for another pore region or made from other system files; it has to be "
-            "run again"
-        )
-    return None
-
-
-def unfitness(system: BuiltSystem, run: RunSpec, segment: Segment) -> str | None:
-    """Why a segment that is on disk has to be made again, if it has to."""
-    try:
-        manifest = read_manifest(segment.dir)
-        check_state(segment.dir, manifest)
-    except RunError as error:
-        return str(error)
-    return unfit(manifest, segment.frame_steps, reduction_stamp(system, run))
-
-
-class _File(BaseModel):
-    """A kept file in a manifest; ``sha256`` where its content is compared with it."""
-
-    bytes: Annotated[int, Field(ge=0)]
-    sha256: str | None = None
-
-
-class _Manifest(BaseModel):
-    """What is read in a segment's manifest without looking whether it is there."""
-
-    model_config = ConfigDict(strict=True)
-
-    key: str
-    kind_of_run: Kind
-    root: str
-    parent: str | None
-    state: str
-    stamp: str
-    start_step: int
-    end_step: int
-    frame_steps: int
-    frame_ps: float
-    duration_ps: float
-    field: dict[str, float]
-    files: dict[Annotated[str, Field(pattern=r"^\w[\w.-]*$")], _File]
-
-
-def read_manifest(directory: Path) -> dict[str, Any]:
-    """A segment's manifest, after checking that its files are there and whole.
-
-    The checkpoint is compared in size alone; see :func:`check_state`.
-
-    Raises
-    ------
-    RunError
-        If the segment is damaged.
-    """
-    try:
-        manifest = json.loads((directory / "manifest.json").read_text("utf-8"))
-        if not _unchanged(manifest):
-            raise RunError(f"segment {directory} is damaged: manifest.json was changed")
-        checked = _Manifest.model_validate(manifest)
-        for name, about in checked.files.items():
-            found = (directory / name).stat().st_size
-            if found != about.bytes:
-                raise RunError(
-                    f"segment {directory} is damaged: {name} has {found} bytes and its manifest "
-                    f"says {about.bytes}"
-                )
-            if about.sha256 and name != "state.cpt" and sha256(directory / name) != about.sha256:
-                raise RunError(
-                    f"segment {directory} is damaged: {name} does not match its checksum"
-                )
-        if checked.key != directory.name:
-            raise RunError(f"segment {directory} holds the manifest of {checked.key}")
-    except ValidationError as error:
-        wrong = ", ".join(".".join(map(str, e["loc"])) or "all of it" for e in error.errors()[:5])
-        raise RunError(f"segment {directory} is damaged: manifest.json, {wrong}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"segment {directory} is damaged: {str(error)[:200]}") from error
-    return dict(manifest)
-
-
-def check_state(directory: Path, manifest: Mapping[str, Any]) -> None:
-    """Compare a segment's checkpoint with its checksum, before continuing from it.
-
-    Raises
-    ------
-    RunError
-        If it is damaged.
-    """
-    about = manifest["files"].get("state.cpt", {})
-    if sha256(directory / "state.cpt") != about.get("sha256"):
-        raise RunError(f"segment {directory} is damaged: state.cpt does not match its checksum")
-
-
-def reduction_stamp(system: BuiltSystem, run: RunSpec) -> str:
-    """Hash of what a series depends on besides its molecular dynamics' key."""
-    return key(system.manifest["files"], run.pore_half_length_nm, run.pore_radius_nm)
-
-
-def sha256(path: Path) -> str:
-    """Checksum of a file, taken once as long as the file is the same."""
-    about = path.stat()
-    return _sha256_of(path, about.st_ino, about.st_size, about.st_mtime_ns)
-
-
-@lru_cache(maxsize=1 << 16)
-def _sha256_of(path: Path, *_: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-# --- making one -------------------------------------------------------------------------
 
 Reduce = Callable[[Segment, Path, Path, tuple[float, float]], None]
 """Reduces a segment's trajectory (second), or its part between two times in ps, to a series
@@ -641,7 +185,7 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
         "parent": segment.parent.key if segment.parent else None,
         "stamp": reduction_stamp(engine.system, engine.run),
     }
-    begun = _read_json(partial / "plan.json")
+    begun = read_json(partial / "plan.json")
     stale = begun is not None and not _from_its_parent(engine, segment)
     if stale or begun != plan | _inputs(partial):
         if stale:
@@ -657,13 +201,13 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
         if segment.parent is not None:
             _link_state(segment.parent, partial / "start.cpt")
         _run_input(engine, segment, options)
-        _write_json(partial / "plan.json", plan | _inputs(partial))
+        write_json(partial / "plan.json", plan | _inputs(partial))
     if _is_done(partial):
         return True
     if (partial / "done.json").exists():
         engine.say(f"{partial} is damaged; the segment begins again")
         _start_over(partial)
-    ran = _read_json(partial / "ran.json")
+    ran = read_json(partial / "ran.json")
     if ran is None:
         if any(path for name in _SET_ASIDE for path in partial.glob(name)):
             engine.say(f"{partial / 'ran.json'} is damaged; the segment begins again")
@@ -705,11 +249,11 @@ def _continue(engine: Engine, held: Claim, flags: list[str]) -> bool:
             begin = begin if ran["aside"] is None else ran["aside"]
             ran |= {"reached": last, "wall_s": round(ran["wall_s"] + took, 3)}
             checkpoint, step = "state.cpt", last
-            _write_json(partial / "ran.json", ran)
+            write_json(partial / "ran.json", ran)
             if segment.kind not in UNREDUCED:
                 _set_aside(partial, begin - segment.offset_steps, end)
                 ran["aside"] = last
-                _write_json(partial / "ran.json", ran)
+                write_json(partial / "ran.json", ran)
                 if end < segment.end_step:
                     reducing.next()
     finally:
@@ -960,12 +504,12 @@ def _run_input(engine: Engine, segment: Segment, options: Mapping[str, str]) -> 
 
 def _record_done(partial: Path, about: Mapping[str, Any]) -> None:
     """Say that a segment's dynamics is done, and what state it ended in."""
-    _write_json(partial / "done.json", {**about, "state_sha256": sha256(partial / "state.cpt")})
+    write_json(partial / "done.json", {**about, "state_sha256": sha256(partial / "state.cpt")})
 
 
 def _is_done(partial: Path) -> bool:
     """Whether a segment's dynamics is done and the state that it ended in is whole."""
-    done = _read_json(partial / "done.json")
+    done = read_json(partial / "done.json")
     with contextlib.suppress(FileNotFoundError):
         return done is not None and sha256(partial / "state.cpt") == done.get("state_sha256")
     return False
@@ -973,9 +517,9 @@ def _is_done(partial: Path) -> bool:
 
 def _recorded_state(place: Path) -> str | None:
     """Checksum of the state that a segment ended in, whether it is finished or not."""
-    if (done := _read_json(place / "done.json")) is not None:
+    if (done := read_json(place / "done.json")) is not None:
         return str(done.get("state_sha256"))
-    if (manifest := _read_json(place / "manifest.json")) is not None:
+    if (manifest := read_json(place / "manifest.json")) is not None:
         return str(manifest["files"].get("state.cpt", {}).get("sha256"))
     return None
 
@@ -1086,7 +630,7 @@ def _finish(engine: Engine, segment: Segment) -> None:
     kept += [p for p in (partial / "series.nc", partial / "energies.npy") if p.exists()]
     if engine.keep_trajectory and segment.kind not in UNREDUCED:
         kept += _kept_trajectory(engine, segment)
-    done = _read_json(partial / "done.json") or {}
+    done = read_json(partial / "done.json") or {}
     manifest = segment_manifest(engine, segment, done)
     manifest["state"] = fingerprint(engine.gmx, partial / "state.cpt")
     manifest["files"] = {path.name: {"bytes": path.stat().st_size} for path in kept}
@@ -1100,7 +644,7 @@ def _finish(engine: Engine, segment: Segment) -> None:
             shutil.rmtree(path)
         elif path not in kept:
             path.unlink()
-    _write_json(partial / "manifest.json", manifest)
+    write_json(partial / "manifest.json", manifest)
     if segment.dir.is_dir():
         if _state_before(engine, segment) != manifest["state"]:
             _set_descendants_aside(engine, segment)
@@ -1122,7 +666,7 @@ def _kept_trajectory(engine: Engine, segment: Segment) -> list[Path]:
 
 def _state_before(engine: Engine, segment: Segment) -> str | None:
     """Fingerprint of the state that a segment, now made again, ended in before."""
-    before = _read_json(segment.dir / "manifest.json")
+    before = read_json(segment.dir / "manifest.json")
     if before is not None:
         return str(before.get("state"))
     try:
@@ -1137,7 +681,7 @@ def _set_descendants_aside(engine: Engine, segment: Segment) -> None:
     parents = {
         path.parent: manifest.get("parent")
         for path in system_runs(engine.system).glob("*/*/manifest.json")
-        if (manifest := _read_json(path)) is not None
+        if (manifest := read_json(path)) is not None
     }
     while found := [d for d, parent in parents.items() if parent in chain and d.name not in chain]:
         chain |= {d.name for d in found}
@@ -1303,80 +847,7 @@ def done_ps(segment: Segment) -> float:
     By what its mdrun prints, and by its record of whole chunks: a new mdrun prints nothing
     before its first steps are done.
     """
-    reached = (_read_json(segment.partial / "ran.json") or _NOTHING_RAN)["reached"]
+    reached = (read_json(segment.partial / "ran.json") or _NOTHING_RAN)["reached"]
     step = max(gromacs.current_step(segment.partial) or 0, reached or 0)
     at = step - segment.offset_steps - segment.start_step
     return min(max(at, 0), segment.steps) * segment.dt_ps
-
-
-def root_of(segment: Segment) -> Segment:
-    """The start or settle segment that a segment's tree grows from."""
-    while segment.kind not in FRESH and segment.parent is not None:
-        segment = segment.parent
-    return segment
-
-
-def provenance(gmx: gromacs.Gmx) -> dict[str, Any]:
-    """Software that made a result."""
-    return {**_software(), "gmx_version": gmx.report}
-
-
-@cache
-def _software() -> dict[str, Any]:
-    def version(name: str) -> str | None:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            return None
-
-    names = ("numpy", "scipy", "xarray", "netCDF4", "MDAnalysis", "pydantic", "gmxapi")
-    return {
-        "janus_pore": __version__,
-        "git_commit": git_commit(),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in names},
-        "platform": platform.platform(),
-    }
-
-
-def git_commit() -> str | None:
-    """Commit of the clone, with ``+`` if tracked files were changed."""
-    try:
-        root = paths.project_root()
-        commands = (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        commit, changed = (
-            subprocess.run(
-                ["git", "-C", str(root), *c], capture_output=True, text=True, check=True, timeout=30
-            ).stdout.strip()
-            for c in commands
-        )
-    except (OSError, subprocess.SubprocessError, JanusPoreError):
-        return None
-    return commit + ("+" if changed else "")
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """What :func:`_write_json` wrote; None if it is not there or was changed."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return data if _unchanged(data) else None
-
-
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    checked = {**data, "checksum": key(data)}
-    paths.write_whole(path, json.dumps(checked, indent=1) + "\n")
-
-
-def _unchanged(data: Any) -> bool:
-    """Whether data is a mapping that matches its checksum, which is taken out of it.
-
-    Manifests of the first version have none.
-    """
-    if not isinstance(data, dict):
-        return False
-    try:
-        return bool(data.pop("checksum", None) in (None, key(data)))
-    except (ValueError, RecursionError):
-        return False

@@ -30,7 +30,7 @@ from ..spec import Profile, SystemSpec, key
 from ..sweep_spec import load_sweep, points, write_receipt
 from . import ensemble, gromacs, windows
 from .field import duration_ps
-from .segments import Segment
+from .trees import Segment
 from .workers import time_left
 
 TO_BE_CONTINUED = 75

@@ -31,9 +31,10 @@ from MDAnalysis.lib.formats.libmdaxdr import TRRFile
 from ..build.system import BuiltSystem, open_system
 from ..errors import MeasureError, MissingInputError, RunError, SpecError
 from ..spec import Constant, Profile, Windows, key, replica_seed
-from . import ensemble, gromacs, segments
+from . import ensemble, gromacs, manifests, segments, trees
 from .decompose import PARTS, FloatArray, Forces, chlorides_in_pore, decompose, write_frames
-from .segments import Engine, Segment
+from .segments import Engine
+from .trees import Segment
 from .workers import stopping
 
 IntArray = npt.NDArray[np.intp]
@@ -108,11 +109,11 @@ def tree(
     """The segments that the windows need, ``only`` those of some replicas, and where they lie."""
     wanted, run = asked_for(profile), profile.run
 
-    def at_each_field(duration_ps: float, what: str) -> dict[float, tuple[segments.Piece, ...]]:
-        segments.steps_of(duration_ps, run, what)
+    def at_each_field(duration_ps: float, what: str) -> dict[float, tuple[trees.Piece, ...]]:
+        trees.steps_of(duration_ps, run, what)
         fields = wanted.every_field if duration_ps else ()
         waves = {E: Constant(field_V_per_nm=E, duration_ps=duration_ps) for E in fields}
-        return {E: segments.pieces(profile.applied(wave), run) for E, wave in waves.items()}
+        return {E: trees.pieces(profile.applied(wave), run) for E, wave in waves.items()}
 
     charging = at_each_field(wanted.charge_ps, "windows.charge_ps")
     histories = at_each_field(
@@ -127,14 +128,14 @@ def tree(
         only=only,
     )
     frame_steps = max(1, round(wanted.frame_ps * 1000 / run.dt_fs))
-    home = segments.system_runs(built) / "windows"
-    known = segments.known_segments(
-        home, frame_steps=frame_steps, stamp=segments.reduction_stamp(built, run)
+    home = trees.system_runs(built) / "windows"
+    known = manifests.known_segments(
+        home, frame_steps=frame_steps, stamp=manifests.reduction_stamp(built, run)
     )
     ways: dict[int, dict[str, list[Segment]]] = {}
     records = []
     for replica in base.ways:
-        root = segments.settle_segment(built, run, base.snapshots[replica][-1], replica)
+        root = trees.settle_segment(built, run, base.snapshots[replica][-1], replica)
         ways[replica] = {}
         for ion, field, x in wanted.places:
             applied = field * profile.field_scale
@@ -151,7 +152,7 @@ def tree(
                 parent=parent,
                 history=history,
                 start_step=0,
-                end_step=segments.length(history),
+                end_step=trees.length(history),
                 offset_steps=0,
                 dt_ps=root.dt_ps,
                 frame_steps=frame_steps,
@@ -359,7 +360,7 @@ def _reduce(engine: Engine, segment: Segment, xtc: Path, target: Path, *, split:
         "moved_nm": held["moved_nm"],
         "placing": PLACING,
         "gmx_version": ".".join(map(str, engine.gmx.version)),
-        "git_commit": segments.provenance(engine.gmx)["git_commit"] or "",
+        "git_commit": manifests.provenance(engine.gmx)["git_commit"] or "",
     }
     try:
         dataset.to_netcdf(target)
@@ -445,7 +446,7 @@ def free_visits(
     found: dict[float, list[tuple[Forces, IntArray]]] = {}
     for directory in directories:
         xtc = directory / "trajectory.xtc"
-        field = segments.read_manifest(directory)["field"]
+        field = manifests.read_manifest(directory)["field"]
         if not xtc.is_file() or field["omega_per_ps"] or field["sigma_ps"]:
             continue
         inside = chlorides_in_pore(

@@ -25,7 +25,8 @@ from .. import paths
 from ..errors import GromacsError, JanusPoreError, RunError, StoppedError
 from ..spec import key
 from . import gromacs, segments
-from .segments import Claim, Engine, Segment
+from .segments import Claim, Engine
+from .trees import Segment
 
 LOG_EVERY_S = 60.0
 """Longest silence of the progress line where it is logged rather than seen."""

@@ -35,7 +35,7 @@ import xarray as xr
 
 from .. import paths
 from ..drive import ensemble, windows
-from ..drive.segments import sha256
+from ..drive.manifests import sha256
 from ..errors import MeasureError, MissingInputError
 from ..spec import Profile, validated
 from .trajectory import ESTIMATORS, SPECIES

@@ -30,7 +30,7 @@ from .. import paths
 from ..build.system import build_system, open_system
 from ..drive import ensemble, windows
 from ..drive.gromacs import said
-from ..drive.segments import sha256
+from ..drive.manifests import sha256
 from ..errors import JanusPoreError, MeasureError, SpecError
 from ..spec import Profile, Sine, Step, Windows, load_profile, replica_seed, validated
 from . import series

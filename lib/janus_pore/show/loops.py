@@ -15,16 +15,15 @@ import xarray as xr
 from ..errors import MeasureError
 from ..measure import current, series
 from ..measure.current import ComplexArray
-from ..measure.statistics import FEWEST_UNITS, Estimate, band, draw_sums, estimate, mean
-from ..spec import Constant, Profile, Sine, load_profile
-from . import scorecard
+from ..measure.statistics import FEWEST_UNITS, Estimate, band, draw_sums, estimate
+from ..spec import Profile, Sine
+from . import passages, scorecard
 from .figures import ESTIMATOR_NAME, SPECIES_NAME, Curve, FloatArray
 from .results import (
     NOT_IN_PROFILE,
     NOTHING,
     Drive,
     both_polarities,
-    choices,
     opened,
     replicas_of,
     shipped_name,
@@ -166,7 +165,7 @@ def sweeps(
     bins = int(np.clip(len(E) // 5, 4, 24))
     edges = np.linspace(0.0, abs(waveform.amplitude_V_per_nm), bins + 1)
     unit = "replicas" if len(nA) == data.sizes["replica"] else "cycles"
-    passed = {polarity: _along_field(data, polarity) for polarity, _, _ in POLARITIES}
+    passed = {polarity: passages.along_field(data, polarity) for polarity, _, _ in POLARITIES}
     out: dict[str, dict[str, Sweeps]] = {}
     for k, estimator in enumerate(data["estimator"].values.tolist()):
         parts = {name: nA[:, k, s] for s, name in enumerate(data["species"].values.tolist())}
@@ -178,7 +177,9 @@ def sweeps(
                 value,
                 current.sweep(E, value, edges, unit=unit),
                 estimator != "box",
-                None if estimator == "box" else {k: _of_ions(p, name) for k, p in passed.items()},
+                None
+                if estimator == "box"
+                else {k: passages.of_ions(p, name) for k, p in passed.items()},
             )
             for name, value in parts.items()
         }
@@ -271,9 +272,11 @@ def _driven(profile: Profile, drive: Drive, data: xr.Dataset, window_ps: float |
         loops,
         replicas_of(data, drive.protocol),
         len(loops["box"]["total"].current_nA),
-        _passages(data),
+        passages.both_ways(data),
         drive=drive,
-        along_field={sign: _along_field(data, polarity) for polarity, _, sign in POLARITIES},
+        along_field={
+            sign: passages.along_field(data, polarity) for polarity, _, sign in POLARITIES
+        },
         replicas=data.sizes["replica"],
     )
 
@@ -452,7 +455,7 @@ def split_rows(pore: Driven, control: Driven) -> list[tuple[str, str]]:
             taken = scorecard.describe(capacitance(one), "e/V")
             rows += [
                 (f"charge taken up, {name}", taken),
-                (f"passages of the middle plane, {name}", _crossed(one.crossings)),
+                (f"passages of the middle plane, {name}", passages.in_words(one.crossings)),
             ]
     return rows
 
@@ -504,7 +507,7 @@ def rows_by_frequency(found: Sequence[tuple[Driven, Driven]]) -> list[tuple[str,
                     _percent(current.share(slab.response, box.response)),
                     scorecard.describe(capacitance(one)),
                     scorecard.describe(charging_time(one)),
-                    *(_crossed_by_sweep(one.along_field[sign]) for _, _, sign in POLARITIES),
+                    *(passages.by_sweep(one.along_field[sign]) for _, _, sign in POLARITIES),
                 )
             )
     return rows
@@ -536,66 +539,6 @@ def finding(pore: Driven, control: Driven) -> str:
     return text + "Samples are too few to say with confidence which of the two is larger."
 
 
-def _percent(share: Estimate) -> str:
-    if not np.isfinite(share.value):
-        return "an undetermined share"
-    value, low, high = (
-        f"{round(100 * v)}" if np.isfinite(v) else "" for v in (share.value, share.low, share.high)
-    )
-    return (f"{value} % [{low}, {high}]" if share.enough else f"{value} %").replace("-", "−")
-
-
-def _passages(data: xr.Dataset) -> dict[str, int]:
-    """How often ions of each species went through the middle plane, all replicas together."""
-    return _counted(abs(_moved(data)))
-
-
-def _along_field(data: xr.Dataset, polarity: current.Polarity) -> dict[str, dict[str, int]]:
-    """The same by sweep direction while the field had one sign, but those against it taken off:
-    an ion that wavers in the plane does not count."""
-    E = data["field"].transpose("replica", "time").values
-    along = (polarity * (np.sign(E) == polarity))[:, 1:]
-    moving, moved = current.sweep_direction(E)[:, 1:], _moved(data)
-    return {
-        "forward": _counted(moved * along * (moving == 1)),
-        "reverse": _counted(moved * along * (moving == -1)),
-    }
-
-
-def _late(data: xr.Dataset, discard_ps: float, sign: float) -> dict[str, int]:
-    """Net number of passages along a constant field, later than a time after the beginning."""
-    moved = _moved(data) * sign
-    return _counted(moved.where(moved["time"] > data["time"][0] + discard_ps + 1e-6, 0.0))
-
-
-def _moved(data: xr.Dataset) -> xr.DataArray:
-    """Charge through the middle plane between frames, (species, replica, time)."""
-    through = data["charge"].sel(estimator="crossings").transpose("species", "replica", "time")
-    return through.diff("time")
-
-
-def _of_ions(by_sweep: Mapping[str, Mapping[str, int]], species: str) -> int:
-    """Passages of a species, or of all ions (``total``), in both sweeps."""
-    return sum(
-        abs(n)
-        for counts in by_sweep.values()
-        for name, n in counts.items()
-        if species in (name, "total")
-    )
-
-
-def _counted(moved: xr.DataArray) -> dict[str, int]:
-    counts = moved.sum(["replica", "time"])
-    return {str(s): round(float(n)) for s, n in zip(counts["species"].values, counts, strict=True)}
-
-
-def _crossed(passages: Mapping[str, int]) -> str:
-    if not any(passages.values()):
-        return "no ion"
-    text = " and ".join(f"{n} {SPECIES_NAME[s]}" for s, n in passages.items())
-    return text.replace("-", "−")
-
-
 def _crossed_in_all(one: Driven) -> str:
     """Passages along the field over the whole cycle, those against it taken off, and all."""
     if not any(one.crossings.values()):
@@ -603,272 +546,18 @@ def _crossed_in_all(one: Driven) -> str:
     sweeps = [n for by_sweep in one.along_field.values() for n in by_sweep.values()]
     net = {species: sum(n[species] for n in sweeps) for species in one.crossings}
     return (
-        f"{_crossed(net)} more crossed the membrane's middle plane along the field than against "
-        f"it, in {sum(one.crossings.values())} passages"
+        f"{passages.in_words(net)} more crossed the membrane's middle plane along the field than "
+        f"against it, in {sum(one.crossings.values())} passages"
     )
 
 
-def _crossed_by_sweep(by_sweep: Mapping[str, Mapping[str, int]]) -> str:
-    if not any(any(passages.values()) for passages in by_sweep.values()):
-        return "no ion"
-    return "; ".join(f"{direction}: {_crossed(n)}" for direction, n in by_sweep.items())
-
-
-# --- constant fields --------------------------------------------------------------------
-
-
-class Steady(NamedTuple):
-    """Currents at constant fields by estimator; ``why`` says why there are none.
-
-    ``curves`` holds estimator to current against field, ``branches`` the same by polarity
-    with its draws; ``discard_ps`` was left out at the beginning of each run. ``passages`` of the
-    middle plane are by field and species, over ``covered_ns`` of all replicas together, ``late``
-    those along the field after what was left out, but those against it taken off. ``points`` are
-    those of ``curves``, by estimator and field.
-    """
-
-    curves: dict[str, Curve]
-    branches: dict[str, dict[current.Polarity, current.Branch]]
-    run: str = ""
-    discard_ps: float = 0.0
-    passages: Mapping[float, Mapping[str, int]] = {}
-    late: Mapping[float, Mapping[str, int]] = {}
-    covered_ns: float = 0.0
-    points: Mapping[str, Mapping[float, Estimate]] = {}
-    why: str = ""
-
-    @property
-    def basis(self) -> str:
-        """What the currents rest on, or why there are none."""
-        return self.why or (
-            f"{self.run}, the first {self.discard_ps:g} ps left out; bars: 95 % bootstrap, where "
-            "nothing passed the most that a count of zero allows (Poisson)"
-        )
-
-
-def steady(profile: Profile, *, discard_ps: float | None = None) -> Steady:
-    """Steady-state current against field from the protocol ``steady``, where it was run.
-
-    Parameters
-    ----------
-    profile
-        The system's profile.
-    discard_ps
-        Left out at the beginning of each run, while the reservoirs charge; by default half.
-    """
-    found, why = opened(profile, "steady")
-    if not found:
-        return Steady({}, {}, why=why)
-    waveforms = profile.protocol("steady").waveforms()
-    fields, datasets = [], []
-    for label, data in found.items():
-        waveform = waveforms[label]
-        if not isinstance(waveform, Constant):
-            raise MeasureError(
-                f"protocol 'steady' of profile {profile.name!r} is a {waveform.kind}; steady "
-                "currents are those at constant fields"
-            )
-        fields.append(waveform.field_V_per_nm)
-        datasets.append(data)
-    E = np.array(fields)
-    lasted = min(float(data["time"][-1] - data["time"][0]) for data in datasets)
-    discard = lasted / 2 if discard_ps is None else discard_ps
-    if not 0 <= discard < lasted:
-        raise MeasureError(
-            f"discard_ps = {discard:g} must be at least 0 and less than the {lasted:g} ps that the "
-            "field was held"
-        )
-    charges = [
-        data["charge"].sum("species").transpose("replica", "estimator", "time").values
-        for data in datasets
-    ]
-    curves, branches, by_field = {}, {}, {}
-    for k, estimator in enumerate(datasets[0]["estimator"].values.tolist()):
-        # Without an event the interval is a bound from counting, which a mean cannot give.
-        points = [
-            current.steady_current(Q[:, k], data["time"].values, discard_ps=discard)
-            for Q, data in zip(charges, datasets, strict=True)
-        ]
-        stated = [p if p.enough else Estimate(p.value, np.nan, np.nan, 0, "") for p in points]
-        order = np.argsort(E)
-        by_field[estimator] = {float(E[k]): points[k] for k in order}
-        columns = [[p.value, p.low, p.high] for p in stated]
-        curves[estimator] = Curve(E[order], *np.array(columns)[order].T)
-        each = np.stack(
-            [
-                _mean_current(Q[:, k], data["time"].values, discard)
-                for Q, data in zip(charges, datasets, strict=True)
-            ],
-            axis=1,
-        )
-        branches[estimator] = {
-            polarity: current.constant_field_branch(
-                E[np.sign(E) == polarity], each[:, np.sign(E) == polarity], polarity, seed=1
-            )
-            for polarity, _, _ in POLARITIES
-            if (np.sign(E) == polarity).any()
-        }
-    return Steady(
-        curves, branches, replicas_of(datasets[0], "steady"), discard,
-        {float(E[k]): _passages(datasets[k]) for k in order},
-        {float(E[k]): _late(datasets[k], discard, float(np.sign(E[k]))) for k in order},
-        lasted * datasets[0].sizes["replica"] / 1000,
-        by_field,
-    )  # fmt: skip
-
-
-def steady_of_alternatives(
-    profile: Profile, *, discard_ps: float | None = None
-) -> dict[str, Steady]:
-    """:func:`steady` for each alternative that was run at constant fields, as
-    :func:`janus_pore.show.results.choices` names them."""
-    others = {k: one for k, one in choices(profile).items() if one is not profile}
-    each = {name: steady(one, discard_ps=discard_ps) for name, one in others.items()}
-    return {name: found for name, found in each.items() if found.curves}
-
-
-PASSAGES = (
-    "system", "E (V/nm)", "ns", "passages of the middle plane", "net, later", "box (nA)",
-    "pore's slab (nA)",
-)  # fmt: skip
-"""Columns of :func:`rows_of_passages`."""
-
-
-def rows_of_passages(held: Mapping[str, Steady]) -> list[tuple[str, ...]]:
-    """Lines of a table of what passes at constant fields: passages of the middle plane from the
-    beginning of the runs, either way; and after what the currents leave out, their net number along
-    the field and the currents."""
-    return [
-        (
-            name, f"{E:g}".replace("-", "−"), f"{one.covered_ns:.3g}",
-            *(_crossed(n[E]) for n in (one.passages, one.late)),
-            *(scorecard.describe(one.points[e][E]) for e in ("box", "pore")),
-        )
-        for name, one in held.items()
-        for E in one.passages
-    ] + [(name, one.why, *["–"] * 5) for name, one in held.items() if one.why]  # fmt: skip
-
-
-def _mean_current(charge_e: FloatArray, time_ps: FloatArray, discard_ps: float) -> FloatArray:
-    start = int(np.searchsorted(time_ps, time_ps[0] + discard_ps - 1e-6))
-    moved: FloatArray = (charge_e[:, -1] - charge_e[:, start]) / (time_ps[-1] - time_ps[start])
-    return current.NANOAMPERE_PER_E_PER_PS * moved
-
-
-STEADY = (
-    "system", "current", "field", "forward − reverse (nA)", "forward − steady (nA)",
-    "reverse − steady (nA)", "NDR in steady state",
-)  # fmt: skip
-"""Columns of :func:`steady_rows`."""
-
-
-def steady_rows(name: str, one: Driven, constant: Steady) -> list[tuple[str, ...]]:
-    """The sweep against constant fields, averaged over those fields, outward currents.
-
-    Hysteresis is a difference between the two sweeps that noise cannot make; the steady
-    state has no history, so that what it does not show is not a property of the pore at rest.
-    """
-    rows: list[tuple[str, ...]] = []
-    for estimator, by_polarity in constant.branches.items():
-        for polarity, _, sign in POLARITIES:
-            rest = by_polarity.get(polarity)
-            if rest is None or not one.loops:
-                continue
-            at = np.abs(rest.field_V_per_nm)
-            found = one.loops[estimator]["total"].branches
-            drawn = {
-                direction: _mean_outward(found[polarity, direction], at)
-                for direction in ("forward", "reverse")
-                if (polarity, direction) in found
-            }
-            if len(drawn) < 2:
-                continue
-            held = rest.outward.mean(axis=1)
-            n_sweep = one.units
-            n = min(n_sweep, rest.current_nA.n_independent)
-            onset = current.ndr_onset(rest)
-            rows.append(
-                (
-                    name,
-                    ESTIMATOR_NAME[estimator],
-                    sign,
-                    _resolved(estimate(drawn["forward"] - drawn["reverse"], n_sweep, "")),
-                    _resolved(estimate(drawn["forward"] - held, n, "")),
-                    _resolved(estimate(drawn["reverse"] - held, n, "")),
-                    onset.verdict
-                    if onset.verdict != "found"
-                    else f"from {scorecard.describe(onset.onset_V_per_nm, 'V/nm')}",
-                )
-            )
-    return rows or [(name, constant.why or one.why, *("–" for _ in STEADY[2:]))]
-
-
-def charging_of_the_paper(
-    profile: Profile, *, discard_ps: float | None = None
-) -> list[tuple[str, str]]:
-    """What charging alone draws in the paper's sine where its field is zero, from constant fields.
-
-    The charge moved over the whole box by the lowest of them, without what passed the middle
-    plane, averaged after ``discard_ps`` (default: half), is that of a capacitor, and too small as
-    long as it still rises. Where the field was held both ways the two are averaged in each
-    replica, from whose starting state both set out: what it does by itself is then left out. A
-    capacitor that keeps up draws C dV/dt; the paper's membrane is larger by its number of cells.
-
-    Returns
-    -------
-    list of tuple of str
-        Quantity and value; empty where no constant field was run.
-    """
-    found = opened(profile, "steady").data
-    waveforms = profile.protocol("steady").waveforms() if found else {}
-    fields = {k: w.field_V_per_nm for k, w in waveforms.items() if isinstance(w, Constant)}
-    lowest = min(filter(None, map(abs, fields.values())), default=None)
-    if lowest is None:
-        return []
-    both = {label: E for label, E in fields.items() if abs(E) == lowest}
-    per_field = []
-    for label, E in both.items():
-        moved = found[label]["charge"].sum("species")
-        kept = moved.sel(estimator="box") - moved.sel(estimator="crossings")
-        kept = kept - kept.isel(time=0)
-        time = kept["time"] - kept["time"][0]
-        late = time >= (float(time[-1]) / 2 if discard_ps is None else discard_ps)
-        volts = E * profile.reference_length_x_nm
-        per_field.append(kept[{"time": late}].mean("time").values / volts)
-    per_volt = np.mean(per_field, axis=0)
-    at = f"±{lowest:g}" if len(both) > 1 else f"{next(iter(both.values())):g}"
-    paper = load_profile("paper")
-    sine, cells = (
-        sines(paper)[0].waveform,
-        [p.system.cells_y * p.system.cells_z for p in (paper, profile)],
+def _percent(share: Estimate) -> str:
+    if not np.isfinite(share.value):
+        return "an undetermined share"
+    value, low, high = (
+        f"{round(100 * v)}" if np.isfinite(v) else "" for v in (share.value, share.low, share.high)
     )
-    fastest = 2 * np.pi * sine.frequency_GHz / 1000 * sine.amplitude_V_per_nm
-    scale = fastest * paper.reference_length_x_nm * cells[0] / cells[1]
-    drawn = per_volt * scale * current.NANOAMPERE_PER_E_PER_PS
-    return [
-        (
-            f"charge taken up at {at} V/nm within {float(time[-1]):g} ps",
-            scorecard.describe(mean(per_volt), "e/V"),
-        ),
-        (
-            f"by this, charging in the paper's sine ({sine.frequency_GHz:g} GHz, membrane "
-            f"{cells[0] / cells[1]:.3g} times as large) where E = 0",
-            f"± {scorecard.describe(mean(drawn), 'nA')}",
-        ),
-    ]
-
-
-def _mean_outward(branch: current.Branch, at: FloatArray) -> FloatArray:
-    """Draws of the outward current of a sweep, averaged over some of its fields."""
-    E = np.abs(branch.field_V_per_nm)
-    drawn: FloatArray = np.array([np.interp(at, E, d) for d in branch.outward]).mean(axis=1)
-    return drawn
-
-
-def _resolved(difference: Estimate) -> str:
-    words = {True: "resolved", False: "within the noise"}
-    text = scorecard.describe(difference)
-    return f"{text}, {words[difference.excludes(0.0)]}" if difference.enough else text
+    return (f"{value} % [{low}, {high}]" if share.enough else f"{value} %").replace("-", "−")
 
 
 # --- claims -----------------------------------------------------------------------------

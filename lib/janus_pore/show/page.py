@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 
 from .. import __version__
 from ..drive import gromacs
-from ..drive.segments import git_commit
+from ..drive.manifests import git_commit
 from ..spec import Profile, key
 from . import figures, scorecard, view
 from .figures import STYLE

@@ -25,7 +25,7 @@ from ..build.system import (
 )
 from ..drive.ensemble import RunRecord, end_frame, thermodynamics
 from ..drive.gromacs import said
-from ..drive.segments import read_manifest
+from ..drive.manifests import read_manifest
 from ..errors import MeasureError, MissingInputError, SpecError
 from ..measure import current, series
 from ..measure.barrier import GAS_CONSTANT_KJ_PER_MOL_K

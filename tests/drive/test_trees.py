@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from janus_pore.build.system import BuiltSystem
-from janus_pore.drive import segments as tree
-from janus_pore.drive import workers
+from janus_pore.drive import manifests, segments, trees, workers
 from janus_pore.errors import MeasureError, RunError, SpecError
 from janus_pore.spec import Constant, PulseTrain, RunSpec, Sine, Step, SystemSpec
 
@@ -22,23 +21,23 @@ RUN = RunSpec(dt_fs=2.0, equilibration_ps=10, settle_ps=1, chunk_ps=50)
 
 def built(tmp_path: Path, **changes: object) -> BuiltSystem:
     spec = SystemSpec(**changes)
-    manifest = {"key": tree.key(spec), "files": {"conf.gro": "0"}}
+    manifest = {"key": trees.key(spec), "files": {"conf.gro": "0"}}
     return BuiltSystem(dir=tmp_path / "a-system" / "system", manifest=manifest, spec=spec)
 
 
-def root(tmp_path: Path, run: RunSpec = RUN, replica: int = 0, **changes: object) -> tree.Segment:
+def root(tmp_path: Path, run: RunSpec = RUN, replica: int = 0, **changes: object) -> trees.Segment:
     system = built(tmp_path, **changes)
-    return tree.settle_segment(system, run, tree.start_segment(system, run), replica)
+    return trees.settle_segment(system, run, trees.start_segment(system, run), replica)
 
 
 def grown(
-    at: tree.Segment, waves: dict, *, frame: int = 50, known: dict | None = None
-) -> dict[str, list[tree.Segment]]:
-    histories = {label: tree.pieces(wave, RUN) for label, wave in waves.items()}
-    return tree.grow(at, histories, frame_steps=frame, known=known or {})
+    at: trees.Segment, waves: dict, *, frame: int = 50, known: dict | None = None
+) -> dict[str, list[trees.Segment]]:
+    histories = {label: trees.pieces(wave, RUN) for label, wave in waves.items()}
+    return trees.grow(at, histories, frame_steps=frame, known=known or {})
 
 
-def as_known(ways: dict[str, list[tree.Segment]]) -> dict[str, dict]:
+def as_known(ways: dict[str, list[trees.Segment]]) -> dict[str, dict]:
     """The manifests that would lie on disk if these segments had been run."""
     return {
         s.key: {"start_step": s.start_step, "end_step": s.end_step, "root": s_root.key}
@@ -48,7 +47,7 @@ def as_known(ways: dict[str, list[tree.Segment]]) -> dict[str, dict]:
     }
 
 
-def _root(segment: tree.Segment) -> tree.Segment:
+def _root(segment: trees.Segment) -> trees.Segment:
     while segment.kind == "drive":
         assert segment.parent is not None
         segment = segment.parent
@@ -61,7 +60,7 @@ def pair(delay_ps: float, **changes: object) -> PulseTrain:
     )
 
 
-def distinct(ways: dict[str, list[tree.Segment]]) -> dict[Path, tree.Segment]:
+def distinct(ways: dict[str, list[trees.Segment]]) -> dict[Path, trees.Segment]:
     return {s.dir: s for way in ways.values() for s in way}
 
 
@@ -111,19 +110,19 @@ def test_a_half_finished_segment_goes_on_only_from_its_parents_state(
 ) -> None:
     waves = {f"{t}": Constant(field_V_per_nm=0.5, duration_ps=t) for t in (5, 10)}
     parent, segment = grown(root(tmp_path), waves)["10"]
-    monkeypatch.setattr(tree, "fingerprint", lambda _, path: path.read_text().split(",")[0])
+    monkeypatch.setattr(segments, "fingerprint", lambda _, path: path.read_text().split(",")[0])
     for folder, name, content in (
         (segment.partial, "start.cpt", "the same state, at noon"),
         (parent.dir, "state.cpt", f"{again}, at midnight"),
     ):
         folder.mkdir(parents=True)
         (folder / name).write_text(content)
-    about = {"sha256": tree.sha256(parent.dir / "state.cpt")}
-    tree._write_json(parent.dir / "manifest.json", {"files": {"state.cpt": about}})
+    about = {"sha256": manifests.sha256(parent.dir / "state.cpt")}
+    manifests.write_json(parent.dir / "manifest.json", {"files": {"state.cpt": about}})
     same = again == "the same state"
-    assert tree._from_its_parent(SimpleNamespace(gmx=None), segment) is same
+    assert segments._from_its_parent(SimpleNamespace(gmx=None), segment) is same
     shutil.rmtree(parent.dir)  # nothing says that it differs
-    assert tree._from_its_parent(SimpleNamespace(gmx=None), segment)
+    assert segments._from_its_parent(SimpleNamespace(gmx=None), segment)
 
 
 def test_a_full_disk_is_not_put_down_to_the_trajectory(
@@ -139,17 +138,17 @@ def test_a_full_disk_is_not_put_down_to_the_trajectory(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tree, "_check_room", full)
+        patch.setattr(segments, "_check_room", full)
         with (
             pytest.raises(RunError, match=r"No space left.*free space"),
-            tree.writing(segment),
-            tree._discarding(segment.partial),
+            segments.writing(segment),
+            segments._discarding(segment.partial),
         ):
             raise MeasureError("cut short after frame 0")
     assert (chunk / "md.part0001.xtc").exists()
-    tree._check_room(segment.partial)
+    segments._check_room(segment.partial)
     assert [path.name for path in segment.partial.iterdir()] == ["chunk-0-100"]
-    with pytest.raises(MeasureError, match="makes it again"), tree._discarding(segment.partial):
+    with pytest.raises(MeasureError, match="makes it again"), segments._discarding(segment.partial):
         raise MeasureError("damaged")
     assert not segment.partial.exists()
 
@@ -159,17 +158,17 @@ def test_a_trajectory_kept_from_half_way_says_so(
 ) -> None:
     (segment,) = grown(root(tmp_path), {"a": Constant(field_V_per_nm=0.5, duration_ps=5)})["a"]
     segment.partial.mkdir(parents=True)
-    monkeypatch.setattr(tree, "_join", lambda _, parts: parts[-1])
+    monkeypatch.setattr(segments, "_join", lambda _, parts: parts[-1])
     said: list[str] = []
     engine = SimpleNamespace(say=said.append)
-    assert tree._kept_trajectory(engine, segment) == []
+    assert segments._kept_trajectory(engine, segment) == []
     late = segment.partial / "trajectory-chunk-1500-2500.xtc"
     late.touch()
-    assert tree._kept_trajectory(engine, segment) == [late]
+    assert segments._kept_trajectory(engine, segment) == [late]
     assert "only its last 0 of 5 ps" in said[0]
     assert "only its last 2 of 5 ps" in said[1]
     (segment.partial / "trajectory-chunk-0-1500.xtc").touch()
-    assert tree._kept_trajectory(engine, segment) == [late]
+    assert segments._kept_trajectory(engine, segment) == [late]
     assert len(said) == 2
 
 
@@ -185,7 +184,7 @@ def test_children_wait_for_a_parent_that_another_object_stands_for(
     assert one.parent is not other.parent
     made: list[str] = []
 
-    def simulate(_: object, segment: tree.Segment, __: object) -> object:
+    def simulate(_: object, segment: trees.Segment, __: object) -> object:
         if segment.parent is not None and segment.parent.kind == "settle":
             assert "settle" in made, "began before its parent"
         time.sleep(0.05 if segment.kind == "drive" else 1.2)  # longer than the pool waits
@@ -221,14 +220,14 @@ def test_keys_do_not_depend_on_cuts_or_frames(tmp_path: Path) -> None:
 def test_chunks_lie_on_frames_and_fill_the_segment(tmp_path: Path) -> None:
     at = root(tmp_path)
     (segment,) = grown(at, {"a": Constant(field_V_per_nm=0.1, duration_ps=120)}, frame=60)["a"]
-    ends = tree.chunk_ends(segment, RUN)
+    ends = segments.chunk_ends(segment, RUN)
     assert ends[-1] == segment.end_step
     assert len(ends) == 3
     for end in ends[:-1]:
         assert end % 25 == 0
         assert (end - segment.start_step) % segment.frame_steps == 0
         assert end == pytest.approx(50 / 0.002 * (1 + ends.index(end)), rel=0.01)
-    assert tree.chunk_ends(at, RUN) == [0]
+    assert segments.chunk_ends(at, RUN) == [0]
 
 
 @pytest.mark.parametrize(
@@ -293,13 +292,13 @@ def test_progress_does_not_fall_between_two_chunks(tmp_path: Path) -> None:
     (*_, last) = grown(root(tmp_path), {"a": Constant(field_V_per_nm=0.5, duration_ps=10)})["a"]
     last.partial.mkdir(parents=True)
     reached = last.start_step + last.offset_steps + 500
-    tree._write_json(last.partial / "ran.json", {"reached": reached})
-    assert tree.done_ps(last) == pytest.approx(500 * last.dt_ps)
+    manifests.write_json(last.partial / "ran.json", {"reached": reached})
+    assert segments.done_ps(last) == pytest.approx(500 * last.dt_ps)
     printed = last.partial / "md.out"
     printed.write_text("")
-    assert tree.done_ps(last) == pytest.approx(500 * last.dt_ps)
+    assert segments.done_ps(last) == pytest.approx(500 * last.dt_ps)
     printed.write_text(f"step {reached + 250}, will finish later\n")
-    assert tree.done_ps(last) == pytest.approx(750 * last.dt_ps)
+    assert segments.done_ps(last) == pytest.approx(750 * last.dt_ps)
 
 
 def test_the_series_of_chunks_are_joined_once_all_are_there(tmp_path: Path) -> None:
@@ -316,22 +315,22 @@ def test_the_series_of_chunks_are_joined_once_all_are_there(tmp_path: Path) -> N
     late = last.partial / f"series-{middle}-{last.end_step}.nc"
     late.write_text("b")
     with pytest.raises(MeasureError, match=f"lacks series.* there are {late.name}"):
-        tree._join_series(engine, last)
+        segments._join_series(engine, last)
     early = last.partial / f"series-{last.start_step}-{middle}.nc"
     early.write_text("a")
     for _ in range(2):  # stopped between joining and deleting
-        tree._join_series(engine, last)
+        segments._join_series(engine, last)
     assert joined == [early.name, late.name] * 2
     for part in (early, late):
         part.unlink()
-    tree._join_series(engine, last)  # done before
+    segments._join_series(engine, last)  # done before
     whole = last.partial / "series.nc"
     assert whole.read_text() == "joined"
     whole.unlink()
     with pytest.raises(MeasureError, match="there are none"):
-        tree._join_series(engine, last)
+        segments._join_series(engine, last)
     early.with_name(f"series-{last.start_step}-{last.end_step}.nc").write_text("all")
-    tree._join_series(engine, last)
+    segments._join_series(engine, last)
     assert whole.read_text() == "all"
     assert len(joined) == 4
 
@@ -343,47 +342,47 @@ def test_a_segment_continues_the_state_that_was_made_again(tmp_path: Path) -> No
     for folder, content in ((parent.dir, "right, but a bit"), (parent.partial, "right")):
         folder.mkdir(parents=True)
         (folder / "state.cpt").write_text(content)
-    tree._record_done(parent.partial, {"wall_s": 1.0})
-    about = {"sha256": tree.sha256(parent.partial / "state.cpt")}
-    tree._write_json(parent.dir / "manifest.json", {"files": {"state.cpt": about}})
-    tree._link_state(parent, target)
+    segments._record_done(parent.partial, {"wall_s": 1.0})
+    about = {"sha256": manifests.sha256(parent.partial / "state.cpt")}
+    manifests.write_json(parent.dir / "manifest.json", {"files": {"state.cpt": about}})
+    segments._link_state(parent, target)
     assert target.read_text() == "right"
     target.unlink()
-    assert tree._is_done(parent.partial)
+    assert segments._is_done(parent.partial)
     (parent.partial / "state.cpt").unlink()
     (parent.partial / "state.cpt").write_text("cut")
-    assert not tree._is_done(parent.partial)
+    assert not segments._is_done(parent.partial)
     with pytest.raises(RunError, match="no whole state"):
-        tree._link_state(parent, target)
+        segments._link_state(parent, target)
     assert not target.exists()
     (parent.dir / "state.cpt").write_text("right")
-    tree._link_state(parent, target)
+    segments._link_state(parent, target)
     assert target.read_text() == "right"
 
 
 def test_durations_off_the_grid_are_refused_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"5\.05.*use 5 or 5\.05|5\.03") as raised:
-        tree.pieces(Constant(field_V_per_nm=0.1, duration_ps=5.03), RUN)
+        trees.pieces(Constant(field_V_per_nm=0.1, duration_ps=5.03), RUN)
     assert "5.05" in str(raised.value)
     # A sine's period is what it is: it ends on the grid.
-    ((*_, steps),) = tree.pieces(Sine(amplitude_V_per_nm=1, frequency_GHz=0.3), RUN)
+    ((*_, steps),) = trees.pieces(Sine(amplitude_V_per_nm=1, frequency_GHz=0.3), RUN)
     assert steps % 25 == 0
     assert steps * 0.002 == pytest.approx(1e4 / 3, abs=0.026)
 
 
 history = st.lists(
     st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(1, 8)), min_size=1, max_size=8
-).map(lambda parts: tree.merged((E, 0.0, 0.0, 0.0, 25 * n) for E, n in parts))
+).map(lambda parts: trees.merged((E, 0.0, 0.0, 0.0, 25 * n) for E, n in parts))
 
 
 @given(history, history, st.integers(0, 40))
 def test_prefixes(a: tuple, b: tuple, n: int) -> None:
     step = 25 * n
-    assert tree.length(tree.until(a, step)) == min(step, tree.length(a))
-    shared = tree.common_steps(a, b)
-    assert tree.until(a, shared) == tree.until(b, shared)
-    if shared < min(tree.length(a), tree.length(b)):
-        assert tree.until(a, shared + 25) != tree.until(b, shared + 25)
+    assert trees.length(trees.until(a, step)) == min(step, trees.length(a))
+    shared = trees.common_steps(a, b)
+    assert trees.until(a, shared) == trees.until(b, shared)
+    if shared < min(trees.length(a), trees.length(b)):
+        assert trees.until(a, shared + 25) != trees.until(b, shared + 25)
 
 
 @given(st.lists(history, min_size=1, max_size=5), st.lists(history, min_size=1, max_size=3))
@@ -392,14 +391,14 @@ def test_every_way_leads_to_its_end_without_gaps(first: list, second: list) -> N
 
     def grow(histories: list, known: dict) -> dict:
         named = {str(i): h for i, h in enumerate(histories)}
-        return tree.grow(at, named, frame_steps=50, known=known)
+        return trees.grow(at, named, frame_steps=50, known=known)
 
     known = as_known(grow(first, {}))
     for histories, ways in ((first, grow(first, known)), (second, grow(second, known))):
         for h, way in zip(histories, ways.values(), strict=True):
             steps = [at.end_step, *(s.end_step for s in way)]
-            assert steps == [*(s.start_step for s in way), tree.length(h)]
-            assert tree.merged(p for s in way for p in [(*s.history[-1][:4], s.steps)]) == h
+            assert steps == [*(s.start_step for s in way), trees.length(h)]
+            assert trees.merged(p for s in way for p in [(*s.history[-1][:4], s.steps)]) == h
             parents = [s.parent for s in way]
             assert parents == [at, *way[:-1]]
     assert set(known) >= {s.key for way in grow(first, known).values() for s in way}
