@@ -271,6 +271,22 @@ def test_one_time_constant_of_charging_shows_at_every_frequency(monkeypatch):
         assert loops.capacitance(pore).value == pytest.approx(
             0.5 / (1 + (30.0 * omega) ** 2), rel=0.05
         )
+        # either sine foretells what another one draws where its field is zero
+        other = 2 * np.pi * 2.0 / 1000
+        drawn_nA = 160.2176634 * other * 0.5 * 3.0 / (1 + (other * 30.0) ** 2)
+        assert loops.charging_at(pore, 2.0, 3.0).value == pytest.approx(drawn_nA, rel=0.1)
+    ((by_sine, said),) = [
+        row
+        for row in steady.charging_of_the_paper(
+            profile, [("alone", one), ("never", one._replace(loops={}))]
+        )
+        if row[0].startswith("by the sine")
+    ]
+    assert by_sine.startswith("by the sine of 5 GHz alone, charging in the paper's sine (0.2 GHz")
+    cells = 16 * 9 / (PROFILE.system.cells_y * PROFILE.system.cells_z)
+    papers = 2 * np.pi * 0.2 / 1000
+    drawn_nA = 160.2176634 * papers * 0.5 * 1.2 * 8 * cells / (1 + (papers * 30.0) ** 2)
+    assert float(said.split(" ")[1]) == pytest.approx(drawn_nA, rel=0.1)
     rows = loops.rows_by_frequency(found)
     assert {len(row) for row in rows} == {len(loops.FREQUENCIES)}
     assert [row[:2] for row in rows[::2]] == [(d, "with the pore") for d in (
@@ -450,7 +466,7 @@ def test_charging_at_constant_fields_gives_that_of_the_papers_sine(held, monkeyp
     for E in (0.2, -0.2):  # starting states that charge by themselves, the same for both fields
         one = data[f"field_V_per_nm={E:g}"]
         one["charge"][:, 0, 0] += np.linspace(-3, 3, 6)[:, None] * (one["time"].values > 0)
-    taken, drawn = steady.charging_of_the_paper(profile)
+    taken, drawn = steady.charging_of_the_paper(profile, [])
     assert taken[0] == "charge taken up at ±0.2 V/nm within 100 ps"
     per_volt = float(taken[1].split(" ")[0])
     assert per_volt == pytest.approx(taken_e / (0.2 * 8), rel=0.02)
@@ -462,10 +478,10 @@ def test_charging_at_constant_fields_gives_that_of_the_papers_sine(held, monkeyp
     assert float(drawn[1].split(" ")[1]) == pytest.approx(expected_nA, rel=0.02)
     fewer = profile.model_dump()
     fewer["protocols"]["steady"]["scan"] = {"field_V_per_nm": (0.4, -0.2)}
-    ((alone, _), _) = steady.charging_of_the_paper(spec.Profile(**fewer))
+    ((alone, _), _) = steady.charging_of_the_paper(spec.Profile(**fewer), [])
     assert alone == "charge taken up at -0.2 V/nm within 100 ps"
     monkeypatch.setattr(steady, "opened", lambda *_: results.Opened({}, "not run yet"))
-    assert steady.charging_of_the_paper(profile) == []
+    assert steady.charging_of_the_paper(profile, []) == []
 
 
 def test_steady_states_tell_hysteresis_from_noise_and_from_charging(held):

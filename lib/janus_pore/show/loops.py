@@ -435,6 +435,29 @@ def charging_time(one: Driven) -> Estimate:
     )
 
 
+def charging_at(one: Driven, frequency_GHz: float, volts: float) -> Estimate:
+    """Current in nA that another sine draws where it is zero, by :func:`charging_time`'s pair.
+
+    Its capacitor C and time constant τ follow from both parts of the response; a sine of ω draws
+    ω C / (1 + ω² τ²) per volt a quarter cycle ahead.
+
+    Parameters
+    ----------
+    one
+        The system, driven by a sine.
+    frequency_GHz, volts
+        Frequency and amplitude of the other.
+    """
+    drawn, omega = _charging_per_volt(one)
+    tau_ps = drawn.real / (drawn.imag * omega)
+    ahead = drawn.imag / omega * (1 + (omega * tau_ps) ** 2)
+    other = 2 * np.pi * frequency_GHz / 1000
+    per_volt = other * ahead / (1 + (other * tau_ps) ** 2)
+    return estimate(
+        current.NANOAMPERE_PER_E_PER_PS * volts * per_volt, one.units, f"bootstrap over {one.units}"
+    )
+
+
 def _charging_per_volt(one: Driven) -> tuple[ComplexArray, float]:
     """Draws of the charging current's response, e/ps per V, and the drive's ω in 1/ps."""
     box, slab = (one.loops[e]["total"].response for e in ("box", "pore"))

@@ -5,7 +5,7 @@ Fields are those of the reference box.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..errors import MeasureError
 from ..measure import current
 from ..measure.statistics import Estimate, estimate, mean
 from ..spec import Constant, Profile, load_profile
-from . import passages, scorecard
+from . import loops, passages, scorecard
 from .figures import ESTIMATOR_NAME, Curve, FloatArray
 from .loops import POLARITIES, Driven
 from .results import choices, opened, replicas_of, sines
@@ -205,27 +205,73 @@ def rows(name: str, one: Driven, constant: Steady) -> list[tuple[str, ...]]:
 
 
 def charging_of_the_paper(
-    profile: Profile, *, discard_ps: float | None = None
+    profile: Profile, driven: Sequence[tuple[str, Driven]], *, discard_ps: float | None = None
 ) -> list[tuple[str, str]]:
-    """What charging alone draws in the paper's sine where its field is zero, from constant fields.
+    """What charging alone draws in the paper's sine where its field is zero.
 
-    The charge moved over the whole box by the lowest of them, without what passed the middle
-    plane, averaged after ``discard_ps`` (default: half), is that of a capacitor, and too small as
-    long as it still rises. Where the field was held both ways the two are averaged in each
-    replica, from whose starting state both set out: what it does by itself is then left out. A
-    capacitor that keeps up draws C dV/dt; the paper's membrane is larger by its number of cells.
+    A capacitor that keeps up draws C dV/dt; the paper's membrane is larger by its number of cells.
+
+    From constant fields, the charge moved over the whole box by the lowest of them, without what
+    passed the middle plane, averaged after ``discard_ps`` (default: half), is that of a capacitor,
+    and too small as long as it still rises. Where the field was held both ways the two are averaged
+    in each replica, from whose starting state both set out: what it does by itself is then left
+    out. From other sines, by :func:`janus_pore.show.loops.charging_at`.
+
+    Parameters
+    ----------
+    profile
+        Whose constant fields.
+    driven
+        Names and runs of other sines; what was not run is left out.
+    discard_ps
+        See above.
 
     Returns
     -------
     list of tuple of str
-        Quantity and value; empty where no constant field was run.
+        Quantity and value; empty where nothing of it was run.
     """
+    paper = load_profile("paper")
+    sine = sines(paper)[0].waveform
+    cells, own = (p.system.cells_y * p.system.cells_z for p in (paper, profile))
+    volts = sine.amplitude_V_per_nm * paper.reference_length_x_nm
+    larger = cells / own
+    rows: list[tuple[str, str]] = []
+    means = {}
+    if taken := _charge_per_volt(profile, discard_ps):
+        at, within_ps, per_volt = taken
+        rows.append(
+            (
+                f"charge taken up at {at} V/nm within {within_ps:g} ps",
+                scorecard.describe(mean(per_volt), "e/V"),
+            )
+        )
+        drawn = 2 * np.pi * sine.frequency_GHz / 1000 * per_volt * current.NANOAMPERE_PER_E_PER_PS
+        means["by this"] = mean(drawn * volts * larger)
+    for name, one in driven:
+        if one.loops:
+            how = f"by the sine of {one.sine.frequency_GHz:g} GHz {name}"
+            means[how] = loops.charging_at(one, sine.frequency_GHz, volts * larger)
+    return rows + [
+        (
+            f"{how}, charging in the paper's sine ({sine.frequency_GHz:g} GHz, membrane "
+            f"{larger:.3g} times as large) where E = 0",
+            f"± {scorecard.describe(value, 'nA')}",
+        )
+        for how, value in means.items()
+    ]
+
+
+def _charge_per_volt(
+    profile: Profile, discard_ps: float | None
+) -> tuple[str, float, FloatArray] | None:
+    """Of the lowest constant field: it in words, its length in ps, charge in e/V by replica."""
     found = opened(profile, "steady").data
     waveforms = profile.protocol("steady").waveforms() if found else {}
     fields = {k: w.field_V_per_nm for k, w in waveforms.items() if isinstance(w, Constant)}
     lowest = min(filter(None, map(abs, fields.values())), default=None)
     if lowest is None:
-        return []
+        return None
     both = {label: E for label, E in fields.items() if abs(E) == lowest}
     per_field = []
     for label, E in both.items():
@@ -236,27 +282,8 @@ def charging_of_the_paper(
         late = time >= (float(time[-1]) / 2 if discard_ps is None else discard_ps)
         volts = E * profile.reference_length_x_nm
         per_field.append(kept[{"time": late}].mean("time").values / volts)
-    per_volt = np.mean(per_field, axis=0)
     at = f"±{lowest:g}" if len(both) > 1 else f"{next(iter(both.values())):g}"
-    paper = load_profile("paper")
-    sine, cells = (
-        sines(paper)[0].waveform,
-        [p.system.cells_y * p.system.cells_z for p in (paper, profile)],
-    )
-    fastest = 2 * np.pi * sine.frequency_GHz / 1000 * sine.amplitude_V_per_nm
-    scale = fastest * paper.reference_length_x_nm * cells[0] / cells[1]
-    drawn = per_volt * scale * current.NANOAMPERE_PER_E_PER_PS
-    return [
-        (
-            f"charge taken up at {at} V/nm within {float(time[-1]):g} ps",
-            scorecard.describe(mean(per_volt), "e/V"),
-        ),
-        (
-            f"by this, charging in the paper's sine ({sine.frequency_GHz:g} GHz, membrane "
-            f"{cells[0] / cells[1]:.3g} times as large) where E = 0",
-            f"± {scorecard.describe(mean(drawn), 'nA')}",
-        ),
-    ]
+    return at, float(time[-1]), np.mean(per_field, axis=0)
 
 
 def _mean_outward(branch: current.Branch, at: FloatArray) -> FloatArray:
