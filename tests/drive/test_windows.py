@@ -270,6 +270,21 @@ def test_a_potassium_feels_what_it_does_in_an_ordinary_run(made, frames):
 
 
 @pytest.mark.gromacs
+def test_a_damaged_run_input_of_a_rerun_is_made_again(made, frames, caplog):
+    _, atom = frames
+    asked = (made.gmx, made.built, made.profile.run, "all", atom)
+    kept = decompose.run_input(*asked)
+    whole = kept.read_bytes()
+    assert decompose.run_input(*asked) == kept
+    assert not caplog.records
+    kept.write_bytes(whole[:-100])
+    again = decompose.run_input(*asked)
+    assert str(kept) in caplog.text
+    assert len(again.read_bytes()) == len(whole)
+    assert list(kept.parent.glob(f"{kept.stem[:-17]}-*.tpr")) == [again]
+
+
+@pytest.mark.gromacs
 def test_the_parts_do_not_depend_on_where_the_mesh_is(forces):
     """The second frame is the first one, moved as a whole by half a mesh cell."""
     assert forces.parts[:, 1] == pytest.approx(forces.parts[:, 0], abs=0.05)

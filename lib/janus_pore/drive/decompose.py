@@ -23,6 +23,8 @@ averaging removes.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -37,6 +39,9 @@ from ..build.system import BuiltSystem
 from ..errors import MeasureError
 from ..spec import RunSpec, key
 from . import gromacs
+from .manifests import sha256
+
+log = logging.getLogger("janus_pore")
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -163,7 +168,7 @@ def decompose(
 
 
 def run_input(gmx: gromacs.Gmx, built: BuiltSystem, run: RunSpec, variant: str, atom: int) -> Path:
-    """The run input of a variant for one ion, made once."""
+    """The run input of a variant for one ion, made once; a damaged one is made again."""
     options = {
         name: value
         for name, value in gromacs.physics_options(built.spec, run).items()
@@ -177,15 +182,21 @@ def run_input(gmx: gromacs.Gmx, built: BuiltSystem, run: RunSpec, variant: str, 
         options |= {"coulombtype": "Cut-off"}  # there is nothing for PME to do
     text = variant_topology(built, VARIANTS[variant], atom)
     shelf = built.dir.parent / "tpr"
-    kept = shelf / f"{key(options, text, built.manifest['files'], gmx.version)}.tpr"
-    if not kept.exists():
-        shelf.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".rerun-", dir=shelf) as temporary:
-            top = Path(temporary) / "variant.top"
-            top.write_text(text, encoding="utf-8")
-            tpr = top.with_suffix(".tpr")
-            gromacs.grompp(gmx, options, conf=built.gro, top=top, ndx=built.ndx, tpr=tpr)
-            os.replace(tpr, kept)  # noqa: PTH105 - across directories, atomically
+    name = key(options, text, built.manifest["files"], gmx.version)
+    for kept in shelf.glob(f"{name}-*.tpr"):
+        with contextlib.suppress(FileNotFoundError):  # another process found it damaged
+            if kept.stem.endswith(sha256(kept)[:16]):
+                return kept
+            log.warning("run input %s is damaged; it is made again", kept)
+            kept.unlink()
+    shelf.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".rerun-", dir=shelf) as temporary:
+        top = Path(temporary) / "variant.top"
+        top.write_text(text, encoding="utf-8")
+        tpr = top.with_suffix(".tpr")
+        gromacs.grompp(gmx, options, conf=built.gro, top=top, ndx=built.ndx, tpr=tpr)
+        kept = shelf / f"{name}-{sha256(tpr)[:16]}.tpr"
+        os.replace(tpr, kept)  # noqa: PTH105 - across directories, atomically
     return kept
 
 
