@@ -288,11 +288,19 @@ def test_one_walltime_limit_holds_for_all_protocols(
     assert left[3:] == [None]
 
 
+@pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf"])
+def test_a_walltime_limit_is_a_time(hours: str, capsys: pytest.CaptureFixture) -> None:
+    assert main(["run", "tiny", "sine", f"--walltime-h={hours}"]) == 1
+    assert f"walltime_h = {hours}: give more than 0" in capsys.readouterr().err
+
+
 @pytest.mark.gromacs
 def test_fewer_than_one_worker_is_refused(
-    equilibrated: Path, tiny: Profile, runs: Runs, capsys: pytest.CaptureFixture
+    equilibrated: Path, tiny: Profile, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs("none at once")
+    # before an equilibration, which another system might still need
+    monkeypatch.setattr(ensemble, "execute", lambda *_: pytest.fail("something was run"))
     for count in (0, -1):
         with pytest.raises(RunError, match=rf"workers = {count}: run at least 1 replica"):
             ensemble.run_protocol(tiny, "sine", progress=False, workers=count)

@@ -91,9 +91,8 @@ def _wave(profile: Profile, options: argparse.Namespace) -> None:
         print(ensemble.plan_table(ensemble.plan(profile, [name])))
         return
     build_system(profile.system)
-    records = ensemble.run_protocol(
-        profile, name, workers=options.workers, walltime_h=options.walltime_h
-    )
+    left_h = time_left(options.walltime_h)
+    records = ensemble.run_protocol(profile, name, workers=options.workers, walltime_h=left_h())
     # What was run is handed down to the next storey.
     from ..measure import series
 

@@ -281,6 +281,11 @@ def complete(
     The layout follows from the whole tree, not from what is left of it: the number of
     threads decides the order of sums, and what is made again should come out the same.
     """
+    if workers is not None and workers < 1:
+        raise RunError(
+            f"workers = {workers}: run at least 1 replica at a time, or leave it out and the "
+            "hardware decides"
+        )
     if missed := gromacs.missed_gpu(engine.gmx):
         engine.say(missed)
     with contextlib.ExitStack() as stack:

@@ -41,16 +41,14 @@ twenty seconds of one thread."""
 BUSY_PERCENT = 25
 """Use of all processors from which others' work would distort a calibration."""
 
+LONGEST_H = 10000.0
+"""Longest walltime limit."""
+
 
 def layout_for(
     engine: Engine, start: Segment, chosen: Sequence[Segment], replicas: int, workers: int | None
 ) -> gromacs.Layout:
     """How to run so many replicas at once: as told, as measured, or, for little work, so."""
-    if workers is not None and workers < 1:
-        raise RunError(
-            f"workers = {workers}: run at least 1 replica at a time, or leave it out and the "
-            "hardware decides"
-        )
     candidates = gromacs.layouts(engine.gmx)
     if replicas > 1 and workers:
         workers, gpus = min(workers, replicas), candidates[0].gpus
@@ -255,7 +253,18 @@ def _finish(engine: Engine, held: Claim) -> None:
 
 
 def time_left(walltime_h: float | None) -> Callable[[], float | None]:
-    """Hours left of one limit for all that is done from now on; None without a limit."""
+    """Hours left of one limit for all that is done from now on; None without a limit.
+
+    Raises
+    ------
+    RunError
+        If the limit is no positive number.
+    """
+    if walltime_h is not None and not 0 < walltime_h <= LONGEST_H:
+        raise RunError(
+            f"walltime_h = {walltime_h:g}: give more than 0 and at most {LONGEST_H:g} hours, or "
+            "leave it out for no limit"
+        )
     began = time.monotonic()
     return lambda: (
         None if walltime_h is None else max(0.0, walltime_h - (time.monotonic() - began) / 3600)
