@@ -293,16 +293,18 @@ class Windows(_Strict):
     frames and not eight.
 
     Positions go from ``from_nm`` to ``to_nm`` in steps of ``spacing_nm``, x from the metals'
-    plane. A field first drives each replica for ``charge_ps``, once for all positions: it
-    charges the membrane. Each window of each replica then runs ``equilibrate_ps``, which is
-    left out of the averages, and ``sample_ps``. ``blocks`` divides the samples of a window
-    where replicas alone are too few to state an interval.
+    plane; without a field in steps of ``spacing_at_rest_nm``, where that is given. A field
+    first drives each replica for ``charge_ps``, once for all positions: it charges the membrane.
+    Each window of each replica then runs ``equilibrate_ps``, which is left out of the averages,
+    and ``sample_ps``. ``blocks`` divides the samples of a window where replicas alone are too few
+    to state an interval.
     """
 
     fields_V_per_nm: dict[HeldIon, HeldFields]
     from_nm: Annotated[float, Field(ge=-5, le=5)]
     to_nm: Annotated[float, Field(ge=-5, le=5)]
     spacing_nm: Annotated[float, Field(ge=0.005, le=1)]
+    spacing_at_rest_nm: Annotated[float, Field(ge=0.005, le=1)] | None = None
     charge_ps: Annotated[float, Field(ge=0, le=1e5)] = 0.0
     equilibrate_ps: Annotated[float, Field(ge=0, le=1e5)]
     sample_ps: Duration
@@ -310,11 +312,16 @@ class Windows(_Strict):
     replicas: Annotated[int, Field(ge=1, le=10000)] = 1
     blocks: Annotated[int, Field(ge=1, le=1000)] = 5
 
-    @property
-    def positions_nm(self) -> tuple[float, ...]:
-        """Positions, ascending."""
-        count = round((self.to_nm - self.from_nm) / self.spacing_nm) + 1
-        return tuple(round(self.from_nm + i * self.spacing_nm, 6) for i in range(count))
+    def spacing_at(self, field_V_per_nm: float) -> float:
+        """Distance in nm between positions at a field."""
+        at_rest = None if field_V_per_nm else self.spacing_at_rest_nm
+        return self.spacing_nm if at_rest is None else at_rest
+
+    def positions_at(self, field_V_per_nm: float) -> tuple[float, ...]:
+        """Positions in nm at a field, ascending."""
+        spacing = self.spacing_at(field_V_per_nm)
+        count = round((self.to_nm - self.from_nm) / spacing) + 1
+        return tuple(round(self.from_nm + i * spacing, 6) for i in range(count))
 
     @property
     def places(self) -> tuple[tuple[str, float, float], ...]:
@@ -322,7 +329,8 @@ class Windows(_Strict):
         return tuple(
             (ion, field, x)
             for ion, fields in self.fields_V_per_nm.items()
-            for field, x in itertools.product(fields, self.positions_nm)
+            for field in fields
+            for x in self.positions_at(field)
         )
 
     @property
@@ -355,12 +363,14 @@ class Windows(_Strict):
                     f"fields_V_per_nm.{ion} = {', '.join(f'{f:g}' for f in fields)} names a field "
                     "twice; name each once"
                 )
-        steps = (self.to_nm - self.from_nm) / self.spacing_nm
-        if steps < 1 - 1e-6 or abs(steps - round(steps)) > 1e-6:
-            raise ValueError(
-                f"from_nm = {self.from_nm:g} to to_nm = {self.to_nm:g} is not one or more steps "
-                f"of spacing_nm = {self.spacing_nm:g}; change one of them"
-            )
+        for name in ("spacing_nm", "spacing_at_rest_nm"):
+            spacing = getattr(self, name)
+            steps = (self.to_nm - self.from_nm) / (spacing or self.spacing_nm)
+            if steps < 1 - 1e-6 or abs(steps - round(steps)) > 1e-6:
+                raise ValueError(
+                    f"from_nm = {self.from_nm:g} to to_nm = {self.to_nm:g} is not one or more "
+                    f"steps of {name} = {spacing:g}; change one of them"
+                )
         if self.frame_ps * self.blocks > self.sample_ps * (1 + 1e-9):
             raise ValueError(
                 f"sample_ps = {self.sample_ps:g} ps does not hold {self.blocks} blocks of at "
@@ -444,7 +454,8 @@ class Profile(_Strict):
                 f"run.pore_half_length_nm = {self.run.pore_half_length_nm:g} nm is more than half "
                 f"the box, {half:g} nm; lessen it or raise system.length_x_nm"
             )
-        farthest = max(map(abs, self.windows.positions_nm)) if self.windows else 0.0
+        ends = (self.windows.from_nm, self.windows.to_nm) if self.windows else (0.0,)
+        farthest = max(map(abs, ends))
         if farthest > half:
             raise ValueError(
                 f"windows reach {farthest:g} nm from the membrane, and the box ends at {half:g} "

@@ -442,13 +442,19 @@ def test_visits_of_free_chlorides(
 
 def test_positions_of_windows():
     found = spec.Windows(**{**FEW, "from_nm": -0.3, "to_nm": 0.3, "spacing_nm": 0.15})
-    assert found.positions_nm == (-0.3, -0.15, 0.0, 0.15, 0.3)
+    assert found.positions_at(0.4) == found.positions_at(0.0) == (-0.3, -0.15, 0.0, 0.15, 0.3)
+    fewer = {**FEW, "fields_V_per_nm": {"Cl": [0.0, 0.4]}, "from_nm": -0.1, "spacing_nm": 0.05}
+    found = spec.Windows(**fewer, spacing_at_rest_nm=0.1)
+    assert found.positions_at(0.4) == (-0.1, -0.05, 0.0, 0.05, 0.1)
+    assert [x for _, field, x in found.places if not field] == [-0.1, 0.0, 0.1]
+    assert len(found.places) == 3 + 5
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"windows.spacing_nm": 0.07}, r"not one or more steps of spacing_nm = 0\.07"),
+        ({"windows.spacing_at_rest_nm": 0.07}, r"steps of spacing_at_rest_nm = 0\.07"),
         ({"windows.to_nm": -0.5}, "not one or more steps"),
         ({"windows.blocks": 50}, "does not hold 50 blocks"),
         ({"windows.fields_V_per_nm": {"Cl": [9.0]}}, r"= 9, scaled by 2\.5 .*exceeds 10 V/nm"),

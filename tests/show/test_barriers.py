@@ -89,7 +89,7 @@ def test_known_barriers_are_recovered(made):
     found = barriers.from_windows(profile)
     assert list(found) == [0.4, 0.8]
     for field, one in found.items():
-        low, high, rise = expected_span(field, profile.windows.positions_nm)
+        low, high, rise = expected_span(field, profile.windows.positions_at(field))
         span = one.span
         assert span.r_min_nm.value == pytest.approx(low, abs=0.012)
         assert span.r_max_nm.value == pytest.approx(high, abs=0.012)
@@ -382,7 +382,7 @@ def test_the_ion_that_meets_a_well_passes_more_easily(made):
     found, why = barriers.passing(profile)
     assert (list(found), why) == (["Cl", "K"], "")
     for ion, one in found.items():
-        expected = expected_conductance(ion, profile.windows.positions_nm)
+        expected = expected_conductance(ion, profile.windows.positions_at(0.0))
         assert one.conductance.value == pytest.approx(expected, rel=0.1)
         assert one.conductance.low < expected < one.conductance.high
         assert one.across.low < 0 < one.across.high

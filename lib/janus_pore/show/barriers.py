@@ -138,7 +138,8 @@ def _held(data: xr.Dataset, wanted: Windows, ion: str, field_V_per_nm: float) ->
     late = data["time"] > wanted.equilibrate_ps - 1e-4
     data = data.isel(window=np.flatnonzero(chosen), time=np.flatnonzero(late))
     since = data["time"].values - wanted.equilibrate_ps
-    centres, half = np.array(wanted.positions_nm), wanted.spacing_nm / 2
+    centres = np.array(wanted.positions_at(field_V_per_nm))
+    half = wanted.spacing_at(field_V_per_nm) / 2
     per_replica, length = wanted.replicas >= FEWEST_UNITS, wanted.sample_ps / wanted.blocks
     block = np.clip(since * wanted.blocks / wanted.sample_ps, 0, wanted.blocks - 1).astype(int)
     first = data["replica"].values[:, None] * wanted.blocks
@@ -394,8 +395,10 @@ def basis(profile: Profile, found: Mapping[float, FieldBarrier]) -> str:
 
 def _basis(profile: Profile, method: str, far_nm: float, drift: float, more: str = "") -> str:
     wanted = windows.asked_for(profile)
+    counts = {E: len(wanted.positions_at(E)) for E in wanted.every_field}
+    number = " or ".join(map(str, sorted(set(counts.values()))))
     text = (
-        f"{len(wanted.positions_nm)} windows × {wanted.replicas} "
+        f"{number} windows × {wanted.replicas} "
         f"replica{'s' * (wanted.replicas > 1)} × "
         f"{wanted.sample_ps:g} ps after {wanted.equilibrate_ps:g} ps; bands: 95 %, {method}; "
         f"{more}the ion went up to {far_nm:.2f} nm from the axis; from the first half of the "
