@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ class Membrane:
     removed_units: int
     columns: Columns
 
-    @property
+    @cached_property
     def axis_yz_nm(self) -> Array:
         """(2,) the line along x that is farthest from every column.
 
