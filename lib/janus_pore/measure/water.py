@@ -212,40 +212,49 @@ def gaussian_fit(counts: FloatArray, iterations: int = 60) -> tuple[FloatArray, 
     mu = np.zeros(len(flat))
     # Started narrow: in a broad histogram the direct width is far up a flat slope.
     log_sigma = np.log(np.clip(np.where(good, direct_width(flat), 1.0), 360 / bins / 3, 60.0))
-    damping = np.full(len(flat), 1e-3)
 
-    def model(m: FloatArray, s: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def model(x: FloatArray, m: FloatArray, s: FloatArray) -> tuple[FloatArray, FloatArray]:
         scaled = (x - m[:, None]) * np.exp(-s)[:, None]
         return scaled, np.exp(-0.5 * scaled**2 - s[:, None]) / math.sqrt(2 * math.pi)
 
-    scaled, value = model(mu, log_sigma)
-    cost = ((density - value) ** 2).sum(axis=1)
+    def dot(p: FloatArray, q: FloatArray) -> FloatArray:
+        return np.einsum("ij,ij->i", p, q)
+
+    # Of those that have not settled yet, which most do within a few steps.
+    left = np.flatnonzero(good)
+    x, density, m, s = x[left], density[left], mu[left], log_sigma[left]
+    damping = np.full(len(left), 1e-3)
+    scaled, value = model(x, m, s)
+    residual = density - value
+    cost = dot(residual, residual)
     for _ in range(iterations):
-        residual = density - value
         # Derivatives by μ and by ln σ.
-        by_mu = value * scaled * np.exp(-log_sigma)[:, None]
+        by_mu = value * scaled * np.exp(-s)[:, None]
         by_sigma = value * (scaled**2 - 1)
-        a, b, c = (
-            (p * q).sum(axis=1)
-            for p, q in ((by_mu, by_mu), (by_mu, by_sigma), (by_sigma, by_sigma))
-        )
-        u, v = (by_mu * residual).sum(axis=1), (by_sigma * residual).sum(axis=1)
+        a, b, c = dot(by_mu, by_mu), dot(by_mu, by_sigma), dot(by_sigma, by_sigma)
+        u, v = dot(by_mu, residual), dot(by_sigma, residual)
         a, c = a * (1 + damping) + 1e-300, c * (1 + damping) + 1e-300
         determinant = a * c - b * b
         step_mu = (c * u - b * v) / determinant
         step_sigma = np.clip((a * v - b * u) / determinant, -0.5, 0.5)
-        new_scaled, new_value = model(mu + step_mu, log_sigma + step_sigma)
-        new_cost = ((density - new_value) ** 2).sum(axis=1)
+        new_scaled, new_value = model(x, m + step_mu, s + step_sigma)
+        new_residual = density - new_value
+        new_cost = dot(new_residual, new_residual)
         better = new_cost < cost
-        mu = np.where(better, mu + step_mu, mu)
-        log_sigma = np.where(better, log_sigma + step_sigma, log_sigma)
+        mu[left] = m = np.where(better, m + step_mu, m)
+        log_sigma[left] = s = np.where(better, s + step_sigma, s)
         scaled = np.where(better[:, None], new_scaled, scaled)
         value = np.where(better[:, None], new_value, value)
+        residual = np.where(better[:, None], new_residual, residual)
         damping = np.clip(np.where(better, damping / 5, damping * 5), 1e-9, 1e9)
-        settled = np.abs(step_sigma) + np.abs(step_mu) * np.exp(-log_sigma) < 1e-7
         cost = np.minimum(cost, new_cost)
-        if (settled | ~good).all():
+        moving = np.abs(step_sigma) + np.abs(step_mu) * np.exp(-s) >= 1e-7
+        if not moving.any():
             break
+        left, x, density, m, s, damping, scaled, value, residual, cost = (
+            each[moving]
+            for each in (left, x, density, m, s, damping, scaled, value, residual, cost)
+        )
     shape = counts.shape[:-1]
     sigma = np.where(good, np.exp(log_sigma), np.nan).reshape(shape)
     return wrap(np.where(good, mu + mean, np.nan)).reshape(shape), sigma
