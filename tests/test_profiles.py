@@ -101,7 +101,7 @@ def test_a_variant_is_looked_at_by_itself() -> None:
 
 def test_alternatives_run_what_they_name_and_the_windows_at_rest() -> None:
     held = {"fields_V_per_nm": {"Cl": [0.0, 0.4], "K": [0.8]}, "from_nm": 0.0, "to_nm": 0.1}
-    held |= {"spacing_nm": 0.1, "equilibrate_ps": 0.2, "sample_ps": 1.0}
+    held |= {"spacing_nm": 0.05, "spacing_at_rest_nm": 0.1, "equilibrate_ps": 0.2, "sample_ps": 1.0}
     others = [
         {"system": {"pore": "bond4"}, "protocols": ["step_up"], "replicas": 1},
         {"system": {"chalcogen_lj": "stewart"}},
@@ -116,6 +116,7 @@ def test_alternatives_run_what_they_name_and_the_windows_at_rest() -> None:
     for one in (narrow, soft):
         assert one.windows is not None
         assert one.windows.places == (("Cl", 0.0, 0.0), ("Cl", 0.0, 0.1))
+        assert (one.windows.spacing_nm, one.windows.spacing_at_rest_nm) == (0.1, None)
         assert one.siblings() == ()
         assert validated(Profile, one.model_dump(), "kept in a record") == one
     assert narrow.system.model_copy(update={"pore": tiny.system.pore}) == tiny.system

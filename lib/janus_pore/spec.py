@@ -346,7 +346,8 @@ class Windows(_Strict):
     def at_rest(self) -> Windows | None:
         """Those without a field, if there are any."""
         fields = dict.fromkeys(self.ions_at_rest, (0.0,))
-        return self.model_copy(update={"fields_V_per_nm": fields}) if fields else None
+        spacing = {"spacing_nm": self.spacing_at(0.0), "spacing_at_rest_nm": None}
+        return self.model_copy(update={"fields_V_per_nm": fields, **spacing}) if fields else None
 
     @property
     def figure(self) -> str:
