@@ -218,7 +218,8 @@ def gaussian_fit(counts: FloatArray, iterations: int = 60) -> tuple[FloatArray, 
         return scaled, np.exp(-0.5 * scaled**2 - s[:, None]) / math.sqrt(2 * math.pi)
 
     def dot(p: FloatArray, q: FloatArray) -> FloatArray:
-        return np.einsum("ij,ij->i", p, q)
+        out: FloatArray = np.einsum("ij,ij->i", p, q)
+        return out
 
     # Of those that have not settled yet, which most do within a few steps.
     left = np.flatnonzero(good)
