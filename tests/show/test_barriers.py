@@ -318,9 +318,15 @@ def test_visits_are_counted_and_few_are_not_a_profile(made, monkeypatch, enough)
 
 def test_barriers_that_ship_need_no_system_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
-    found, why = barriers.available(spec.load_profile("campaign", {"source": "campaign"}))
+    profile = spec.load_profile("campaign", {"source": "campaign"})
+    found, why = barriers.available(profile)
     assert why == ""
-    assert set(found) == {0.0, 0.2, 0.4, 0.6, 0.8}
+    assert {E: len(one.profile.x_nm) for E, one in found.items()} == {
+        E: len(profile.windows.positions_at(E)) for E in (0.0, 0.2, 0.4, 0.6, 0.8)
+    }
+    assert barriers.basis(profile, found).startswith("13 or 25 windows")
+    each, _ = barriers.passing_by_choice(profile)
+    assert barriers.basis_of_passing(profile, each).startswith("13 windows")
 
 
 def test_series_of_a_window_round_trips(made, tmp_path):

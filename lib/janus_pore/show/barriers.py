@@ -390,11 +390,10 @@ def basis(profile: Profile, found: Mapping[float, FieldBarrier]) -> str:
     more = f"parts miss the total by {worst:.1g} kJ/mol/nm; "
     if charge_ps := windows.asked_for(profile).charge_ps:
         more = f"the field on for {charge_ps:g} ps before; {more}"
-    return _basis(profile, method, far, drift, more)
+    return _basis(windows.asked_for(profile), method, far, drift, more)
 
 
-def _basis(profile: Profile, method: str, far_nm: float, drift: float, more: str = "") -> str:
-    wanted = windows.asked_for(profile)
+def _basis(wanted: Windows, method: str, far_nm: float, drift: float, more: str = "") -> str:
     counts = {E: len(wanted.positions_at(E)) for E in wanted.every_field}
     number = " or ".join(map(str, sorted(set(counts.values()))))
     text = (
@@ -612,7 +611,8 @@ def basis_of_passing(profile: Profile, found: Mapping[str, Mapping[str, Passing]
     every = [one for ions in found.values() for one in ions.values()]
     far = max(one.far_nm for one in every)
     drift = max((one.drift_kJ_per_mol_nm for one in every), key=abs)
-    return _basis(profile, every[0].conductance.method, far, drift)
+    wanted = windows.asked_for(profile)
+    return _basis(wanted.at_rest() or wanted, every[0].conductance.method, far, drift)
 
 
 def planes(profile: Profile) -> list[tuple[str, float]]:
