@@ -375,6 +375,25 @@ history = st.lists(
 ).map(lambda parts: trees.merged((E, 0.0, 0.0, 0.0, 25 * n) for E, n in parts))
 
 
+def test_the_rate_shown_is_that_of_this_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    first, second = grown(root(tmp_path), {"long": pair(40)})["long"][:2]
+    second.partial.mkdir(parents=True)  # stopped earlier, 20 of its 40 ps done
+    reached, now = {first.dir: 0.0, second.dir: 20.0}, [0.0]
+    monkeypatch.setattr(segments, "done_ps", lambda s: reached[s.dir])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    bar = workers._Progress([first, second], "both", show=True)
+    now[0] = 1.0
+    bar.show([first], [second], [])
+    # 5 ps and then 5 ps more in 10 s: 86.4 ns a day, and 15 ps to go take as long again
+    now[0], reached[second.dir] = 10.0, 25.0
+    bar.show([second], [], [])
+    bar.bar.refresh()
+    bar.bar.close()
+    assert "0.030/0.045 ns, 86.4 ns/day, 00:15 left" in capsys.readouterr().out
+
+
 @given(history, history, st.integers(0, 40))
 def test_prefixes(a: tuple, b: tuple, n: int) -> None:
     step = 25 * n

@@ -305,8 +305,9 @@ class _Progress:
     def __init__(self, pending: Sequence[Segment], what: str, show: bool) -> None:
         self.total_ns = sum(s.duration_ps for s in pending) / 1000
         self.replicas = {s.replica for s in pending} - {None}
+        # What earlier calls left half-finished was not done at this call's rate.
+        self.before_ps = {s.dir: segments.done_ps(s) for s in pending if s.partial.is_dir()}
         self.began = time.monotonic()
-        self.first_ns: float | None = None
         self.live = sys.stdout.isatty()
         self.shown_ns, self.shown_at = 0.0, self.began
         self.bar = tqdm(
@@ -326,13 +327,12 @@ class _Progress:
     ) -> None:
         """Bring the line up to date."""
         running, waiting = list(running), list(waiting)
-        left = sum(s.duration_ps for s in waiting)
+        left = sum(s.duration_ps - self.before_ps.get(s.dir, 0.0) for s in waiting)
         left += sum(s.duration_ps - segments.done_ps(s) for s in running)
         done_ns = self.total_ns - left / 1000
-        if self.first_ns is None:  # what earlier calls left half-finished
-            self.first_ns = done_ns
-        # What a segment that was stopped has done no longer counts.
-        rate = max(0.0, done_ns - self.first_ns) / (time.monotonic() - self.began)
+        # What a segment that is stopped now has done no longer counts.
+        new_ns = max(0.0, done_ns - sum(self.before_ps.values()) / 1000)
+        rate = new_ns / (time.monotonic() - self.began)
         busy = {s.replica for s in itertools.chain(running, waiting)}
         parts = [f"{rate * 86400:.1f} ns/day"]
         if rate > 0:
