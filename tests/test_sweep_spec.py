@@ -132,8 +132,11 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="is not there"):
         load_sweep(tmp_path / "absent.yaml")
     (tmp_path / "list.yaml").write_text("- 1\n", encoding="utf-8")
-    with pytest.raises(SpecError, match="must hold a mapping, not list"):
+    with pytest.raises(SpecError, match="holds a list: write lines"):
         load_sweep(tmp_path / "list.yaml")
+    (tmp_path / "empty.yaml").touch()
+    with pytest.raises(SpecError, match="holds nothing: write lines"):
+        load_sweep(tmp_path / "empty.yaml")
     (tmp_path / "broken.yaml").write_text("{", encoding="utf-8")
     with pytest.raises(SpecError, match="not readable as YAML"):
         load_sweep(tmp_path / "broken.yaml")

@@ -753,7 +753,8 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
     ) as error:
         raise SpecError(f"{what} {path} is not readable as YAML: {error}") from error
     if not isinstance(data, dict):
-        raise SpecError(f"{what} {path} must hold a mapping, not {type(data).__name__}")
+        holds = "nothing" if data is None else f"a {type(data).__name__}"
+        raise SpecError(f"{what} {path} holds {holds}: write lines of 'name: value'")
     return data
 
 

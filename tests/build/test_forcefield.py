@@ -118,7 +118,7 @@ def test_unreadable_force_field_is_named(tmp_path):
     with pytest.raises(SpecError, match=r"nowhere\.yaml cannot be read"):
         ff.load_forcefield(tmp_path / "nowhere.yaml")
     (tmp_path / "list.yaml").write_text("[1, 2]")
-    with pytest.raises(SpecError, match=r"must hold a mapping, not list"):
+    with pytest.raises(SpecError, match=r"holds a list: write lines"):
         ff.load_forcefield(tmp_path / "list.yaml")
 
 
