@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from janus_pore.measure.statistics import FEWEST_UNITS, Band, Estimate
 from janus_pore.measure.water import orientation, wrap
@@ -713,3 +716,18 @@ def test_a_legend_is_no_wider_than_its_figure():
         figure.canvas.draw()
         (legend,) = figure.legends
         assert legend.get_window_extent().width < figure.bbox.width
+
+
+def test_the_files_of_a_figure_share_one_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = figures.comparison({"a": {"box": Curve.bare([0.0, 1.0], [1.0, 2.0])}}, note="")
+    layout, lay_out = figure.get_layout_engine(), ConstrainedLayoutEngine.execute
+    done = []
+    monkeypatch.setattr(
+        ConstrainedLayoutEngine, "execute", lambda self, of: done.append(lay_out(self, of))
+    )
+    figures.save(figure, tmp_path / "a.b", ("png", "svg", "pdf"))
+    assert len(done) == 1
+    assert layout is figure.get_layout_engine() is not None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.b.pdf", "a.b.png", "a.b.svg"]

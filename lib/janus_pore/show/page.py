@@ -23,7 +23,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import psutil
 from matplotlib.figure import Figure
 
@@ -32,7 +31,6 @@ from ..drive import gromacs
 from ..drive.manifests import git_commit
 from ..spec import Profile, key
 from . import figures, scorecard, view
-from .figures import STYLE
 
 SCREEN_DPI = 110
 """Pixels per inch of a figure on a page; its file has more."""
@@ -91,10 +89,7 @@ class Page:
         """
         folder = self.directory / "figures"
         folder.mkdir(parents=True, exist_ok=True)
-        style: Any = STYLE
-        with mpl.rc_context(style):
-            for suffix in PICTURES:
-                figure.savefig(folder / f"{name}.{suffix}")
+        figures.save(figure, folder / name, PICTURES)
         kinds = list(PICTURES)
         if points := figures.data_of(figure):
             kinds.append("csv")

@@ -396,8 +396,7 @@ def _comparison(profiles: Mapping[str, Profile], folder: Path) -> str:
         }
     note = f"protocol {protocol}, {waveform}; mean over replicas"
     figure = figures.comparison(panels, note=note)
-    for suffix in ("png", "svg"):
-        figure.savefig(folder / f"comparison.{suffix}")
+    figures.save(figure, folder / "comparison", ("png", "svg"))
     alt = f"Charge moved against time, one panel for each of {len(panels)} points."
     return f'<figure><img src="comparison.png" alt="{alt}" style="max-width:100%"></figure>'
 

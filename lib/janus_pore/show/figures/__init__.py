@@ -43,6 +43,7 @@ from .drawing import (
     Point,
     data_of,
     hoverable,
+    save,
 )
 from .forces import (
     PART_LOOK,
@@ -164,6 +165,7 @@ __all__ = [
     "relaxation_form",
     "relaxation_times",
     "render_spheres",
+    "save",
     "scene",
     "spiking_map",
     "spread_by_choice",

@@ -10,7 +10,8 @@ import io
 import re
 import textwrap
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, ParamSpec
 
 import matplotlib as mpl
@@ -142,6 +143,23 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 def blank(width_in: float, height_in: float) -> Figure:
     """An empty figure of that size."""
     return Figure(figsize=(width_in, height_in), layout="constrained")
+
+
+def save(figure: Figure, stem: Path, kinds: Sequence[str]) -> None:
+    """Write a figure's files, ``stem`` with each of ``kinds`` as suffix.
+
+    It is laid out for the first of them and stays so: constrained layout would be done again
+    for each, at half the cost of all.
+    """
+    style: Any = STYLE
+    layout = figure.get_layout_engine()
+    try:
+        with mpl.rc_context(style):
+            for kind in kinds:
+                figure.savefig(stem.with_name(f"{stem.name}.{kind}"))
+                figure.set_layout_engine(None)
+    finally:
+        figure.set_layout_engine(layout)
 
 
 def nothing(why: str, note: str) -> Figure:
