@@ -92,6 +92,15 @@ def test_a_charge_set_given_beside_a_file_with_charges_of_its_own(tmp_path: Path
     assert load_profile(str(file), given).system.charges_e == (0.2, -0.1, -0.1)
 
 
+def test_one_system_of_a_profile() -> None:
+    whole = load_profile("tiny")
+    own, control = whole.only("own"), whole.only("no-pore")
+    assert (own.system, own.protocols, own.siblings()) == (whole.system, whole.protocols, ())
+    assert control == next(p for p in whole.siblings() if p.variant == "no-pore")
+    with pytest.raises(SpecError, match="'nosuch' is no system of profile 'tiny'; it has own, no-"):
+        whole.only("nosuch")
+
+
 def test_a_variant_is_looked_at_by_itself() -> None:
     for change in ({"pore": "none"}, {"charge_set": "mos2"}, {"seed": 2}):
         profile = changed("tiny", **change)

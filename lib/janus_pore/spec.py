@@ -69,6 +69,8 @@ FieldValue = Annotated[float, Field(ge=-FIELD_LIMIT_V_PER_NM, le=FIELD_LIMIT_V_P
 Duration = Annotated[float, Field(gt=0, le=1e6)]
 ALONE: dict[str, tuple[()]] = {"control": (), "charge_sets": (), "alternatives": ()}
 """Entries of a profile that has no further systems."""
+OWN = "own"
+"""What a profile's own system is called beside its variants."""
 PORE_PATTERN = re.compile(r"none|(hollow|bond|metal|chalcogen)([1-9][0-9]*)")
 
 
@@ -580,6 +582,16 @@ class Profile(_Strict):
             return ()
         charged = map(self.with_charge_set, self.charge_sets)
         return _each_once((self.without_pore(), *charged, *self.compared()))
+
+    def only(self, variant: str) -> Profile:
+        """One of its systems without the others: a further one by :attr:`variant`, or ``own``."""
+        systems = {OWN: self.model_copy(update=ALONE)} | {p.variant: p for p in self.siblings()}
+        if variant not in systems:
+            raise SpecError(
+                f"variant = {variant!r} is no system of profile {self.name!r}; it has "
+                f"{', '.join(systems)}"
+            )
+        return systems[variant]
 
     def compared(self) -> tuple[Profile, ...]:
         """A profile for each system among the alternatives, with all that they run on it.

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from janus_pore import paths
+from janus_pore.drive import __main__ as drive
 from janus_pore.drive import ensemble, gromacs, workers
 from janus_pore.drive.__main__ import main
 from janus_pore.errors import MissingInputError, RunError
@@ -269,6 +270,19 @@ def test_a_protocol_that_does_not_fit_is_said_before_any_runs(
         said = capsys.readouterr().err.strip()
         assert said.startswith("protocol 'zz': constant")
         assert re.search(use, said)
+
+
+def test_windows_of_one_system_or_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = load_profile("campaign")
+    every = [p.variant for p in (whole, *whole.siblings()) if p.windows]
+    assert "bond4" in every
+    seen: list[str] = []
+    monkeypatch.setattr(drive, "build_system", lambda spec: None)
+    monkeypatch.setattr(drive.windows, "run_windows", lambda one, **_: seen.append(one.variant))
+    for chosen, expected in ([], every), (["own"], [""]), (["bond4"], ["bond4"]):
+        seen.clear()
+        assert main(["windows", "campaign", *(f"--variant={name}" for name in chosen)]) == 0
+        assert seen == expected
 
 
 def test_one_walltime_limit_holds_for_all_protocols(

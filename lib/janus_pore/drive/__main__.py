@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "system.seed": options.seed,
             },
         )
+        if getattr(options, "variant", None) is not None:
+            profile = profile.only(options.variant)
         options.do(profile, options)
     except JanusPoreError as error:
         print(error, file=sys.stderr)
@@ -111,21 +113,27 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--pore", help="another pore than the profile's")
     shared.add_argument("--charge-set", help="another charge set than the profile's")
     shared.add_argument("--seed", type=int, help="another seed of the system")
+    several = argparse.ArgumentParser(add_help=False)
+    several.add_argument(
+        "--variant", help="one of the profile's systems: own, or a further one, e.g. no-pore"
+    )
     running = argparse.ArgumentParser(add_help=False)
     running.add_argument("--workers", type=int, help="replicas at once; default: as calibrated")
     running.add_argument("--walltime-h", type=float, help="stop cleanly after this time")
     commands = parser.add_subparsers(required=True)
 
-    command = commands.add_parser("plan", parents=[shared], help="ns, hours and storage")
+    command = commands.add_parser("plan", parents=[shared, several], help="ns, hours and storage")
     command.add_argument("protocol", nargs="*", help="default: all")
     command.set_defaults(do=_plan)
 
-    command = commands.add_parser("run", parents=[shared, running], help="run protocols")
+    command = commands.add_parser("run", parents=[shared, several, running], help="run protocols")
     command.add_argument("protocol", nargs="*", help="default: all")
     command.add_argument("--keep-trajectory", action="store_true", help="to play it later")
     command.set_defaults(do=_run)
 
-    command = commands.add_parser("windows", parents=[shared, running], help="run the windows")
+    command = commands.add_parser(
+        "windows", parents=[shared, several, running], help="run the windows"
+    )
     command.set_defaults(do=_windows)
 
     command = commands.add_parser("wave", parents=[shared, running], help="run a field from a file")

@@ -32,7 +32,7 @@ from ..drive import ensemble, windows
 from ..drive.gromacs import said
 from ..drive.manifests import sha256
 from ..errors import JanusPoreError, MeasureError, SpecError
-from ..spec import Profile, Sine, Step, Windows, load_profile, replica_seed, validated
+from ..spec import OWN, Profile, Sine, Step, Windows, load_profile, replica_seed, validated
 from . import series
 
 SUMS = "SHA256SUMS"
@@ -319,7 +319,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one.add_argument("profile")
     one.add_argument("protocol", nargs="*", help="default: all, and windows")
     one.add_argument(
-        "--variant", default="", help="of a further system of the profile, e.g. no-pore or mos2"
+        "--variant", default=OWN, help="of a further system of the profile, e.g. no-pore or mos2"
     )
     again = commands.add_parser("repeat", help="make an item anew and compare")
     again.add_argument("manifest", type=Path)
@@ -329,13 +329,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "ship":
             own = load_profile(options.profile)
-            systems = {one.variant: one for one in (own, *own.siblings())}
-            if options.variant not in systems:
-                raise SpecError(
-                    f"--variant {options.variant!r} is no further system of profile {own.name!r}; "
-                    f"it has {', '.join(filter(None, systems)) or 'none'}"
-                )
-            profile = systems[options.variant]
+            profile = own if options.variant == OWN else own.only(options.variant)
             held = [series.WINDOWS] if profile.windows else []
             for name in options.protocol or [*profile.protocols, *held]:
                 print(ship(profile, name))
