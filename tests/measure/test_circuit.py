@@ -52,6 +52,14 @@ def test_fitzhugh_nagumo_thresholds():
     assert turning.max() == pytest.approx(omega, rel=1e-3)
 
 
+def test_a_ringing_that_dies_away_is_no_oscillation():
+    for resistance, slope in ((0.6, -0.58), (0.65, -0.55), (0.75, -0.71)):
+        at = -math.sqrt(1 + slope)
+        circuit = c.Circuit(at + resistance * (at**3 / 3 - at), resistance, 1.0, 1.0)
+        assert c.growth_rate(CUBIC, circuit, at) < 0
+        assert c.spiking(CUBIC, circuit, 3.0).outcome not in ("spikes", "oscillates")
+
+
 def test_groups_are_fitzhughs_for_the_cubic_and_invert():
     (stretch,) = c.falling_stretches(CUBIC, 3.0)
     assert (stretch.low_V, stretch.high_V) == pytest.approx((-1, 1), abs=2e-3)

@@ -320,9 +320,10 @@ def spiking(element: Element, circuit: Circuit, limit_V: float) -> Spiking:
 
     From rest (the first fixed point that is stable, or the first) the capacitor is kicked
     to the middle of the nearest falling stretch, or by a quarter of its width if it rests
-    inside, and the circuit runs for 40 of its slowest times. It *spikes* if the second half
-    holds three maxima or more that do not decay and stand out by half the stretch's width;
-    if they do so by a tenth of that, it *oscillates*. It is *excitable* if V moves on,
+    inside, and the circuit runs for 40 of its slowest times, or for 400 if it seems to go on
+    for ever although there is a stable state. It *spikes* if the second half holds three
+    maxima or more that do not decay and stand out by half the stretch's width; if they do so
+    by a tenth of that, it *oscillates*. It is *excitable* if V moves on,
     beyond the kick, by half the width, and returns. An element without a falling stretch is
     kicked by ``limit_V``/4, and a twentieth of that counts as a spike.
     """
@@ -342,15 +343,28 @@ def spiking(element: Element, circuit: Circuit, limit_V: float) -> Spiking:
         kick = away if abs(away) > height else height / 2
     else:
         kick, height = math.copysign(limit_V / 4, -rest), limit_V / 80
-    run = simulate_circuit(
-        element, circuit, 40 * _slowest(element, circuit, rest), rest + kick, rest_V=rest
-    )
-    V, half = run.voltage_V, len(run.voltage_V) // 2
-    times, heights = spike_times(run.time_ps[half:], V[half:], height / 10)
+    slowest = _slowest(element, circuit, rest)
+
+    def maxima(times: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """When and how far maxima stand out in the second half of a run, and its voltage."""
+        run = simulate_circuit(
+            element, circuit, times * slowest, rest + kick, rest_V=rest, points=50 * times
+        )
+        half = len(run.voltage_V) // 2
+        found = spike_times(run.time_ps[half:], run.voltage_V[half:], height / 10)
+        return *found, run.voltage_V
+
+    def lasting(heights: FloatArray) -> bool:
+        """Whether they do not decay; what the ends cut off is left out."""
+        return len(heights) >= 3 and bool(heights[-2] > 0.9 * heights[1])
+
+    times, heights, V = maxima(40)
+    if lasting(heights) and min(rates) < 0:  # there is a rest to come to, be it slowly
+        times, heights, V = maxima(400)
     beyond = float(np.max(np.sign(kick) * (V - rest - kick)))
     outcome: Outcome = "quiescent"
     frequency = math.nan
-    if len(times) >= 3 and heights[-2] > 0.9 * heights[1]:
+    if lasting(heights):
         outcome = "spikes" if np.median(heights) > height else "oscillates"
         frequency = 1e3 / float(np.diff(times).mean())
     elif beyond > height and abs(V[-1] - rest) < height / 10:
