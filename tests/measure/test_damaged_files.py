@@ -68,6 +68,26 @@ def test_a_reduction_that_is_killed_says_nothing_about_its_trajectory(
     apart.reduce_trajectory(path, manifest, **OPTIONS)
 
 
+def test_a_reduction_that_is_interrupted_leaves_no_answer_for_the_next(
+    wandering: Wandering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, manifest = wandering(frames=20)
+    other = path.with_name("other.xtc")
+    path.rename(other)
+    path, manifest = wandering(frames=15)
+    options = OPTIONS | {"duration_ps": 7.0}
+    expected = reduce_trajectory(path, manifest, **options)
+
+    def interrupted(stream: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(apart.pickle, "load", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            apart.reduce_trajectory(other, manifest, **OPTIONS)
+    assert_same(apart.reduce_trajectory(path, manifest, **options), expected)
+
+
 def test_damaged_series_are_refused_or_the_same(tmp_path: Path, wandering: Wandering) -> None:
     written = series.write(
         reduce_trajectory(*wandering(frames=20), **OPTIONS), tmp_path / "series.nc"

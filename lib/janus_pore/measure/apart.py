@@ -75,6 +75,11 @@ class _Reducer:
                 self._process = None
                 process.stdout.close()
                 raise _lost(xtc, process.wait()) from error
+            except BaseException:  # an interrupt: its answer would be taken for the next one's
+                self._process = None
+                process.kill()
+                process.communicate()
+                raise
         if isinstance(answer, Exception):
             raise answer
         assert isinstance(answer, xr.Dataset)
