@@ -38,6 +38,12 @@ def test_ends_of_a_pulse_between_frames() -> None:
     assert found[0] == pytest.approx(3 * NANOAMPERE_PER_E_PER_PS)
 
 
+def test_a_pulse_that_begins_before_the_first_frame() -> None:
+    t = np.arange(1, 21) / 10
+    found = pulse_currents(3 * t, t, [[0.06, 0.26], [1.84, 2.04]])
+    assert found == pytest.approx(np.full(2, 3 * NANOAMPERE_PER_E_PER_PS))
+
+
 @pytest.mark.parametrize("window", [[-1.0, 0.5], [1.0, 2.6]])
 def test_pulses_outside_the_series(window: list[float]) -> None:
     t = np.linspace(0, 2, 21)

@@ -58,7 +58,7 @@ def pulse_currents(
     edges = np.clip(windows, t[0], t[-1])
     at_edges = interpolate(Q, t, edges)
     change = at_edges[..., 1] - at_edges[..., 0]
-    currents: FloatArray = NANOAMPERE_PER_E_PER_PS * change / (windows[:, 1] - windows[:, 0])
+    currents: FloatArray = NANOAMPERE_PER_E_PER_PS * change / (edges[:, 1] - edges[:, 0])
     return currents
 
 
