@@ -142,9 +142,15 @@ def test_finer_frames_are_run_again_and_coarser_ones_are_not(
 def test_keeping_trajectories(tiny: Profile, runs: Runs) -> None:
     runs("keep")
     wave = Constant(field_V_per_nm=0.1, duration_ps=0.5)
-    profile = with_protocols(tiny, rest=Protocol(waveform=wave, frame_ps=0.1))
+    profile = with_protocols(tiny, rest=Protocol(waveform=wave, frame_ps=0.25))
     (record,) = ensemble.run_protocol(profile, "rest", progress=False, keep_trajectory=True)
-    assert (record.path[0] / "trajectory.xtc").stat().st_size > 0
+    kept = record.path[0] / "trajectory.xtc"
+    before = kept.stat()
+    assert before.st_size > 0
+    # what is run again for finer frames, without asking for it, has one as well
+    finer = with_protocols(tiny, rest=Protocol(waveform=wave, frame_ps=0.05))
+    ensemble.run_protocol(finer, "rest", progress=False)
+    assert kept.stat().st_size > before.st_size
 
 
 @pytest.mark.gromacs
@@ -239,6 +245,10 @@ def test_the_command_line_reports_mistakes_in_one_line(
     assert "V/nm" in said
     assert "Traceback" not in said
     assert main(["plan", "huge"]) == 1
+    wave.write_text("0 0\n1 0.5\n")
+    capsys.readouterr()
+    assert main(["wave", "tiny", str(wave), "--replicas", "0"]) == 1
+    assert "wrong: replicas = 0" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 

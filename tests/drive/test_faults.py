@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from janus_pore.drive import manifests, segments, trees
+from janus_pore.drive import gromacs, manifests, segments, trees
 from janus_pore.drive.ensemble import open_runs, run_protocol
 from janus_pore.errors import GromacsError, MeasureError, MissingInputError, RunError
 from janus_pore.measure import series
@@ -224,6 +224,62 @@ def test_a_segment_that_ends_elsewhere_makes_its_followers_stale(
     assert again.path == first.path
     assert all(p.stat().st_mtime > before[p] for p in first.path)
     assert any("stale" in r.getMessage() for r in caplog.records)
+
+
+def test_a_lost_segment_that_ends_elsewhere_makes_its_followers_stale(
+    pair: Profile, runs: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    runs("lost")
+    first, *_ = run_protocol(pair, "pair", progress=False, layout=gromacs.Layout(1, 2))
+    lost, *followers = first.path
+    before = {p: manifests.read_manifest(p) for p in first.path}
+    shutil.rmtree(lost)
+    # another number of threads sums in another order
+    again, *_ = run_protocol(pair, "pair", progress=False, layout=gromacs.Layout(1, 1))
+    assert again.path == first.path
+    after = {p: manifests.read_manifest(p) for p in first.path}
+    assert after[lost]["state"] != before[lost]["state"]
+    assert any("stale" in r.getMessage() for r in caplog.records)
+    for parent, follower in zip(first.path, followers, strict=False):
+        assert before[follower]["began"] == before[parent]["state"]
+        assert after[follower]["began"] == after[parent]["state"]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "harm"),
+    [
+        ("chunk-*/md.part*.xtc", lambda path: os.truncate(path, 0)),
+        ("chunk-*/md.part*.edr", Path.unlink),
+        ("series-*.nc", lambda path: os.truncate(path, path.stat().st_size // 2)),
+    ],
+    ids=["no frames", "no energies", "series cut short"],
+)
+def test_what_waits_to_be_finished_and_is_damaged_is_made_again(
+    pair: Profile,
+    undisturbed: Path,
+    runs: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    waiting: str,
+    harm: Callable[[Path], None],
+) -> None:
+    here = runs("waiting")
+
+    def power_failure(*_: object) -> None:
+        raise RuntimeError("power failure")
+
+    what = "_join_series" if waiting.startswith("series") else "_reduce_chunk"
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, what, power_failure)
+        with pytest.raises(RunError, match="power failure"):
+            run_protocol(pair, "pair", progress=False, workers=2)
+    found = list(here.glob(f"*/r*/.*.partial/{waiting}"))
+    assert found
+    for path in found:
+        harm(path)
+    with pytest.raises(RunError, match="the same command makes it again"):
+        run_protocol(pair, "pair", progress=False, workers=2)
+    run_protocol(pair, "pair", progress=False, workers=2)
+    assert_equal_series(undisturbed, here)
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(

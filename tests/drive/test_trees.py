@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from janus_pore.build.system import BuiltSystem
-from janus_pore.drive import manifests, segments, trees, workers
+from janus_pore.drive import ensemble, manifests, segments, trees, workers
 from janus_pore.errors import MeasureError, RunError, SpecError
 from janus_pore.spec import Constant, PulseTrain, RunSpec, Sine, Step, SystemSpec
 
@@ -237,6 +237,7 @@ def test_chunks_lie_on_frames_and_fill_the_segment(tmp_path: Path) -> None:
         {"temperature_K": 310.0},
         {"tau_t_ps": 0.2},
         {"settle_ps": 2.0},
+        {"pore_radius_nm": 0.6},  # no physics, but its series would lie in the same place
     ],
 )
 def test_keys_change_with_the_physics_of_the_run(tmp_path: Path, change: dict) -> None:
@@ -248,7 +249,6 @@ def test_keys_change_with_the_physics_of_the_run(tmp_path: Path, change: dict) -
     [
         {"chunk_ps": 100.0},
         {"current_window_ps": 1.0},
-        {"pore_radius_nm": 0.6},
         {"replica_spacing_ps": 50.0},
     ],
 )
@@ -373,6 +373,33 @@ def test_durations_off_the_grid_are_refused_with_the_nearest(tmp_path: Path) -> 
 history = st.lists(
     st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(1, 8)), min_size=1, max_size=8
 ).map(lambda parts: trees.merged((E, 0.0, 0.0, 0.0, 25 * n) for E, n in parts))
+
+
+def test_long_durations_are_no_excuse(tmp_path: Path) -> None:
+    assert trees.steps_of(30000.05, RUN, "prepare_ps") == 15000025
+    assert trees.steps_of(600000 * 0.05, RUN, "prepare_ps") == 15000000
+    for short_by_ps in (0.01, 0.03):
+        with pytest.raises(SpecError, match=r"not a multiple of 0\.05 ps"):
+            trees.steps_of(30000.0 - short_by_ps, RUN, "prepare_ps")
+
+
+def test_segments_planned_with_coarser_frames_are_run_again(tmp_path: Path) -> None:
+    fine, coarse = (
+        grown(root(tmp_path), {"a": Constant(field_V_per_nm=0.5, duration_ps=5)}, frame=n)["a"]
+        for n in (50, 100)
+    )
+    assert ensemble.not_planned(fine, coarse) == fine
+    assert ensemble.not_planned(coarse, fine) == []
+    assert ensemble.not_planned(fine, [*fine, *coarse]) == []
+    assert ensemble.not_planned(fine, []) == fine
+
+
+def test_a_lost_state_is_no_end(tmp_path: Path) -> None:
+    """A parent that was found damaged meanwhile is to be made again as well."""
+    at = root(tmp_path)
+    way = grown(at, {"a": Constant(field_V_per_nm=0.5, duration_ps=5)})["a"]
+    needed = ensemble.Tree([], {0: {"a": way}}, {}, 0)
+    assert needed.pending(way) == [at.parent, at, *way]
 
 
 def test_the_rate_shown_is_that_of_this_call(

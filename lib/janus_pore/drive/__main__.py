@@ -72,7 +72,8 @@ def _windows(profile: Profile, options: argparse.Namespace) -> None:
 def _wave(profile: Profile, options: argparse.Namespace) -> None:
     wave = field.read_sampled(options.file, options.step_ps)
     name = options.file.stem
-    protocol = Protocol(waveform=wave, replicas=options.replicas, frame_ps=options.frame_ps)
+    asked = {"waveform": wave, "replicas": options.replicas, "frame_ps": options.frame_ps}
+    protocol = validated(Protocol, asked, name)
     profile = validated(
         Profile, {**profile.model_dump(), "protocols": {name: protocol.model_dump()}}, name
     )
@@ -101,8 +102,9 @@ def _wave(profile: Profile, options: argparse.Namespace) -> None:
     folder = options.output or profile.results_dir
     for record in records:
         whole = series.concatenate(list(record.series))
-        # two waves of one name stay apart
-        file = f"{name}-{key(wave, digits=6)}-r{record.replica:03d}.nc"
+        # two waves of one name stay apart, and one wave on two systems
+        made = key(wave, profile.system, profile.run, digits=6)
+        file = f"{name}-{made}-r{record.replica:03d}.nc"
         print(series.write(whole, folder / file))
 
 

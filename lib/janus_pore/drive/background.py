@@ -67,7 +67,8 @@ def design(
     SpecError
         If the waveform cannot be applied to this box.
     """
-    protocol = Protocol(waveform=waveform, replicas=replicas, frame_ps=frame_ps)
+    asked = {"waveform": waveform, "replicas": replicas, "frame_ps": frame_ps}
+    protocol = validated(Protocol, asked, "the design")
     content = base.model_dump() | {"protocols": {PROTOCOL: protocol.model_dump()}}
     content |= {"windows": None, "own_system": None, **ALONE}
     if charge_set is not None:

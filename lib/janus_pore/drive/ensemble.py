@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -95,6 +95,8 @@ class Tree:
                                                    depth[s.dir]))  # fmt: skip
 
     def _continues(self, segment: Segment) -> bool:
+        if segment.dir not in self.whole:
+            return False
         try:
             manifests.check_state(segment.dir, self.whole[segment.dir])
         except (RunError, OSError) as error:
@@ -118,13 +120,23 @@ def tree(
     stamp = manifests.reduction_stamp(built, run)
     dt_ps = run.dt_fs / 1000
     start = trees.start_segment(built, run)
-    as_if: dict[Path, dict[str, dict[str, Any]]] = {}
+    as_if: dict[Path, list[Segment]] = {}
     for segment in planned:
-        as_if.setdefault(segment.dir.parent, {})[segment.key] = trees.outline(segment)
+        as_if.setdefault(segment.dir.parent, []).append(segment)
     coarse = max(1, round(EQUILIBRIUM_FRAME_PS / dt_ps))
-    known = manifests.known_segments(start.dir.parent, frame_steps=coarse, stamp=stamp)
-    known |= as_if.get(start.dir.parent, {})
-    whole = {start.dir.parent / name: manifest for name, manifest in known.items()}
+    whole: dict[Path, dict[str, Any]] = {}
+
+    def there(home: Path, frame_steps: int) -> dict[str, dict[str, Any]]:
+        """Manifests of a directory by key; they are added to ``whole``."""
+        found = manifests.known_segments(home, frame_steps=frame_steps, stamp=stamp)
+        found |= {
+            s.key: trees.outline(s) for s in as_if.get(home, ()) if s.frame_steps <= frame_steps
+        }
+        whole.update({home / name: manifest for name, manifest in found.items()})
+        manifests.drop_stale(whole)
+        return {name: one for name, one in found.items() if home / name in whole}
+
+    known = there(start.dir.parent, coarse)
     first = trees.steps_of(run.equilibration_ps, run, "equilibration_ps")
     spacing = trees.steps_of(run.replica_spacing_ps, run, "replica_spacing_ps")
     rests = {str(i): ((0.0, 0.0, 0.0, 0.0, first + i * spacing),) for i in range(max(1, replicas))}
@@ -134,9 +146,7 @@ def tree(
     ways = {}
     for replica in chosen:
         root = trees.settle_segment(built, run, snapshots[replica][-1], replica)
-        known = manifests.known_segments(root.dir.parent, frame_steps=fine, stamp=stamp)
-        known |= as_if.get(root.dir.parent, {})
-        whole |= {root.dir.parent / name: manifest for name, manifest in known.items()}
+        known = there(root.dir.parent, fine)
         ways[replica] = trees.grow(root, histories, frame_steps=fine, known=known)
     return Tree(snapshots, ways, whole, built.atoms)
 
@@ -303,15 +313,31 @@ def _complete(
     start = [s for s in needed.equilibration() if s.kind == "start"]
     execute(engine, needed.pending(start), "preparation", gromacs.Layout(1, 1), progress)
     alone = layout or layout_for(engine, start[0], needed.equilibration(), 1, 1)
-    while pending := (needed := grown()).pending(needed.equilibration()):
+    for pending in _until_whole(grown, Tree.equilibration):
         execute(engine, pending, "equilibration", alone, progress)
+    needed = grown()
     ends = sum(len(ways) for ways in needed.ways.values())
     layout = layout or layout_for(engine, start[0], needed.drive(), ends, workers)
-    while pending := (needed := grown()).pending(needed.drive()):
+    for pending in _until_whole(grown, Tree.drive):
         if again := [s for s in pending if s.dir.is_dir()]:
             why = manifests.unfitness(engine.system, engine.run, again[0])
             engine.say(f"{len(again)} segments are run again; the first, {again[0].dir}, {why}")
         execute(engine, pending, what, layout, progress)
+
+
+def _until_whole(
+    grown: Callable[[], Tree], chosen: Callable[[Tree], list[Segment]]
+) -> Iterator[list[Segment]]:
+    """What is lacking of some segments of a tree, again and again until nothing is."""
+    before: list[Segment] = []
+    while pending := (needed := grown()).pending(chosen(needed)):
+        if pending == before:
+            raise RunError(
+                f"{len(pending)} segments are made again and again, the first in "
+                f"{pending[0].dir}; remove this directory and repeat the command"
+            )
+        yield pending
+        before = pending
 
 
 # --- planning ---------------------------------------------------------------------------
@@ -406,21 +432,29 @@ def _plan(
 
     chosen = [profile.protocol(n) for n in names or profile.protocols]
     held = None if names or profile.system.pore == "none" else profile.windows
-    most = max(p.replicas for p in (*chosen, *([held] if held else ())))
+    most = max((p.replicas for p in (*chosen, *([held] if held else ()))), default=1)
     rest = tree(built, profile.run, {}, replicas=most, frame_ps=1.0)
     planned = _unique(rest.equilibration())
     costs = [_cost("equilibration", "", rest, rest.equilibration(), 1, measured)]
     for name, protocol in zip(names or profile.protocols, chosen, strict=True):
         needed = protocol_tree(built, profile, protocol, planned)
         runs = sum(len(ways) for ways in needed.ways.values())
-        new = [s for s in needed.drive() if s.dir not in {p.dir for p in planned}]
+        new = not_planned(needed.drive(), planned)
         costs.append(_cost(name, protocol.figure, needed, new, runs, measured))
         planned += new
     if held:
         needed, records = windows.tree(built, profile)
-        new = [s for s in needed.drive() if s.dir not in {p.dir for p in planned}]
+        new = not_planned(needed.drive(), planned)
         costs.append(_cost("windows", held.figure, needed, new, len(records), measured))
     return costs
+
+
+def not_planned(chosen: Iterable[Segment], planned: Iterable[Segment]) -> list[Segment]:
+    """Those that are not among others, or there with coarser frames: they are run again then."""
+    frames: dict[Path, int] = {}
+    for segment in planned:
+        frames[segment.dir] = min(segment.frame_steps, frames.get(segment.dir, 1 << 62))
+    return [s for s in chosen if s.frame_steps < frames.get(s.dir, 1 << 62)]
 
 
 def _cost(
@@ -516,7 +550,11 @@ def engine_for(profile: Profile, built: BuiltSystem, keep_trajectory: bool) -> E
         write(dataset, target)
 
     def join(parts: Sequence[Path], target: Path) -> None:
-        write(series.concatenate(parts), target)
+        whole = series.concatenate(parts)  # a single one is read too: it may be damaged
+        if len(parts) == 1:
+            parts[0].replace(target)
+        else:
+            write(whole, target)
 
     def write(dataset: xr.Dataset, target: Path) -> None:
         try:
@@ -550,9 +588,7 @@ def open_runs(
     Raises
     ------
     MissingInputError
-        If one is missing; the message names what makes it.
-    RunError
-        If a segment is damaged.
+        If one is missing, or damaged, as the log says then; the message names what makes it.
     """
     chosen = profile.protocol(protocol)
     built = open_system(profile.system)

@@ -42,6 +42,7 @@ class _Manifest(BaseModel):
     root: str
     parent: str | None
     state: str
+    began: str | None = None
     stamp: str
     start_step: int
     end_step: int
@@ -80,6 +81,29 @@ def known_segments(directory: Path, *, frame_steps: int, stamp: str) -> dict[str
     return out
 
 
+def drop_stale(whole: dict[Path, dict[str, Any]]) -> None:
+    """Take out the segments that began in another state than their parent now ends in.
+
+    A parent that was lost and made again may end elsewhere, on other hardware or with another
+    number of threads. Manifests of the first version do not say in which state they began.
+    """
+    by_key = {manifest.get("key"): manifest for manifest in whole.values()}
+    for directory, manifest in list(whole.items()):
+        if why := _stale(manifest, by_key.get(manifest.get("parent"))):
+            log.warning("segment %s %s and will be made again where needed", directory, why)
+            del whole[directory]
+
+
+def _stale(manifest: Mapping[str, Any], parent: Mapping[str, Any] | None) -> str | None:
+    now, began = (parent or {}).get("state"), manifest.get("began")
+    if None in (now, began) or began == now:
+        return None
+    return (
+        f"continued an earlier version of {manifest['parent']}, which was made again and ended in "
+        "another state; it is stale"
+    )
+
+
 def unfit(manifest: Mapping[str, Any], frame_steps: int, stamp: str) -> str | None:
     """Why a whole segment does not serve the purpose, if it does not."""
     if manifest["kind_of_run"] in UNREDUCED:
@@ -104,7 +128,10 @@ def unfitness(system: BuiltSystem, run: RunSpec, segment: Segment) -> str | None
         check_state(segment.dir, manifest)
     except RunError as error:
         return str(error)
-    return unfit(manifest, segment.frame_steps, reduction_stamp(system, run))
+    parent = read_json(segment.parent.dir / "manifest.json") if segment.parent else None
+    return unfit(manifest, segment.frame_steps, reduction_stamp(system, run)) or _stale(
+        manifest, parent
+    )
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

@@ -628,10 +628,11 @@ def _finish(engine: Engine, segment: Segment) -> None:
             _join_series(engine, segment)
     kept = [partial / "state.cpt", partial / "segment.tpr"]
     kept += [p for p in (partial / "series.nc", partial / "energies.npy") if p.exists()]
-    if engine.keep_trajectory and segment.kind not in UNREDUCED:
+    if _keeps_trajectory(engine, segment) and segment.kind not in UNREDUCED:
         kept += _kept_trajectory(engine, segment)
     done = read_json(partial / "done.json") or {}
     manifest = segment_manifest(engine, segment, done)
+    manifest["began"] = _state_it_began_in(engine, segment)
     manifest["state"] = fingerprint(engine.gmx, partial / "state.cpt")
     manifest["files"] = {path.name: {"bytes": path.stat().st_size} for path in kept}
     for path in kept:
@@ -652,6 +653,11 @@ def _finish(engine: Engine, segment: Segment) -> None:
     partial.rename(segment.dir)
 
 
+def _keeps_trajectory(engine: Engine, segment: Segment) -> bool:
+    """Whether it is asked for, or was for what is now made again."""
+    return engine.keep_trajectory or (segment.dir / "trajectory.xtc").is_file()
+
+
 def _kept_trajectory(engine: Engine, segment: Segment) -> list[Path]:
     """The whole trajectory; of a segment that was begun without keeping it, what there is."""
     parts = _by_step(segment.partial, "trajectory-chunk-*.xtc")
@@ -662,6 +668,16 @@ def _kept_trajectory(engine: Engine, segment: Segment) -> list[Path]:
             f"{kept * segment.dt_ps:g} of {segment.duration_ps:g} ps are kept"
         )
     return [_join(engine, [path for *_, path in parts])] if parts else []
+
+
+def _state_it_began_in(engine: Engine, segment: Segment) -> str | None:
+    """Fingerprint of the state that a segment continued; None for a system's very first."""
+    begun = segment.partial / "start.cpt"
+    if segment.parent is None or not begun.exists():
+        return None
+    if _recorded_state(segment.parent.dir) == sha256(begun):
+        return str((read_json(segment.parent.dir / "manifest.json") or {}).get("state"))
+    return fingerprint(engine.gmx, begun)
 
 
 def _state_before(engine: Engine, segment: Segment) -> str | None:
@@ -710,6 +726,9 @@ def _reduce_chunks(engine: Engine, segment: Segment) -> None:
 def _reduce_chunk(
     engine: Engine, segment: Segment, folder: Path, times_ps: tuple[float, float]
 ) -> None:
+    energy_files = sorted(folder.glob("md.part*.edr"))
+    if not energy_files:
+        raise MeasureError(f"{folder} holds no energies")
     xtc = _join(engine, sorted(folder.glob("md.part*.xtc")))
     reduced = segment.partial / f"{folder.name.replace('chunk', 'series', 1)}.nc"
     if not reduced.exists():  # or this was stopped between writing it and deleting the chunk
@@ -718,7 +737,7 @@ def _reduce_chunk(
         part.replace(reduced)
     energies = segment.partial / "energies.npy"
     rows = [load_energies(energies)] if energies.exists() else []
-    *cut_short, last = sorted(folder.glob("md.part*.edr"))
+    *cut_short, last = energy_files
     for edr in cut_short:  # a killed mdrun may have left no whole frame
         with contextlib.suppress(GromacsError):
             rows.append(read_energies(engine.gmx, edr))
@@ -726,7 +745,7 @@ def _reduce_chunk(
     stream = io.BytesIO()
     np.save(stream, by_time(rows).astype(np.float32))
     paths.write_whole(energies, stream.getvalue())
-    if engine.keep_trajectory:
+    if _keeps_trajectory(engine, segment):
         xtc.rename(segment.partial / f"trajectory-{folder.name}.xtc")
     shutil.rmtree(folder)
 
@@ -743,10 +762,7 @@ def _join_series(engine: Engine, segment: Segment) -> None:
             f"segment {segment.dir} lacks series of its steps {segment.start_step} to "
             f"{segment.end_step}; there are {', '.join(path.name for *_, path in parts) or 'none'}"
         )
-    if len(parts) == 1:
-        parts[0][-1].rename(whole)
-    else:
-        engine.join([path for *_, path in parts], whole)
+    engine.join([path for *_, path in parts], whole)
 
 
 def _join(engine: Engine, parts: Sequence[Path]) -> Path:
@@ -754,9 +770,11 @@ def _join(engine: Engine, parts: Sequence[Path]) -> Path:
 
     A run that continued from a checkpoint repeats what the one before it wrote after that.
     """
+    names = [p.name for p in parts if p.stat().st_size]
+    if not names:
+        raise MeasureError(f"there is no trajectory in {', '.join(map(str, parts)) or 'a chunk'}")
     whole = parts[0].with_name("trajectory.xtc")
     whole.unlink(missing_ok=True)
-    names = [p.name for p in parts if p.stat().st_size]
     if len(names) > 1:
         engine.gmx.run(["trjcat", "-f", *names, "-o", whole.name], cwd=whole.parent)
     else:

@@ -331,8 +331,7 @@ def size(job: Job) -> Size:
     planned: list[Segment] = []
     for protocol in job.profile.protocols.values():
         tree = ensemble.protocol_tree(built, job.profile, protocol, planned, only=job.replicas)
-        known = {s.dir for s in planned}
-        new = [s for s in tree.drive() if s.dir not in known]
+        new = ensemble.not_planned(tree.drive(), planned)
         whole += _of(tree, new)
         planned += new
     return whole

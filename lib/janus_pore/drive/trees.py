@@ -99,7 +99,8 @@ def steps_of(duration_ps: float, run: RunSpec, what: str) -> int:
     """
     quantum = gromacs.STRIDE * run.dt_fs / 1000
     n = duration_ps / quantum
-    if abs(n - round(n)) > 1e-6 * max(1.0, n) or (duration_ps > 0 and round(n) == 0):
+    rounding = 1e-6 + 1e-15 * n
+    if abs(n - round(n)) > rounding or (duration_ps > 0 and round(n) == 0):
         nearest = dict.fromkeys(max(1, whole) * quantum for whole in (math.floor(n), math.ceil(n)))
         raise SpecError(
             f"{what} = {duration_ps:g} ps is not a multiple of {quantum:g} ps "
@@ -178,9 +179,20 @@ def common_steps(a: tuple[Piece, ...], b: tuple[Piece, ...]) -> int:
     return shared
 
 
+_FIELDS = RunSpec.model_fields
+DEFAULT_REGION_NM = (_FIELDS["pore_half_length_nm"].default, _FIELDS["pore_radius_nm"].default)
+
+
 def physics_key(system: BuiltSystem, run: RunSpec) -> str:
-    """Key of everything that all runs of a system with these settings share."""
-    return key("start", system.manifest["key"], gromacs.physics_options(system.spec, run), RELAX_PS)
+    """Key of everything that all runs of a system with these settings share.
+
+    Series of another pore region than the default one have runs of their own: they could not
+    lie in the same place.
+    """
+    region = (run.pore_half_length_nm, run.pore_radius_nm)
+    others = () if region == DEFAULT_REGION_NM else region
+    options = gromacs.physics_options(system.spec, run)
+    return key("start", system.manifest["key"], options, RELAX_PS, *others)
 
 
 def system_runs(system: BuiltSystem) -> Path:

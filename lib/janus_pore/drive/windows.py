@@ -165,6 +165,7 @@ def tree(
             ways[replica][record.label] = [*charged, window]
             records.append(record)
     whole = {**base.whole, **{home / name: manifest for name, manifest in known.items()}}
+    manifests.drop_stale(whole)
     return ensemble.Tree(base.snapshots, ways, whole, base.atoms), records
 
 
