@@ -307,7 +307,7 @@ def test_the_series_of_chunks_are_joined_once_all_are_there(tmp_path: Path) -> N
     middle = (last.start_step + last.end_step) // 2
     joined: list[str] = []
 
-    def join(parts: Sequence[Path], target: Path) -> None:
+    def join(_: trees.Segment, parts: Sequence[Path], target: Path) -> None:
         joined.extend(path.name for path in parts)
         target.write_text("joined")
 
@@ -330,9 +330,8 @@ def test_the_series_of_chunks_are_joined_once_all_are_there(tmp_path: Path) -> N
     with pytest.raises(MeasureError, match="there are none"):
         segments._join_series(engine, last)
     early.with_name(f"series-{last.start_step}-{last.end_step}.nc").write_text("all")
-    segments._join_series(engine, last)
-    assert whole.read_text() == "all"
-    assert len(joined) == 4
+    segments._join_series(engine, last)  # a single one, which may be damaged
+    assert len(joined) == 5
 
 
 def test_a_segment_continues_the_state_that_was_made_again(tmp_path: Path) -> None:

@@ -549,8 +549,8 @@ def engine_for(profile: Profile, built: BuiltSystem, keep_trajectory: bool) -> E
         }
         write(dataset, target)
 
-    def join(parts: Sequence[Path], target: Path) -> None:
-        whole = series.concatenate(parts)  # a single one is read too: it may be damaged
+    def join(segment: Segment, parts: Sequence[Path], target: Path) -> None:
+        whole = series.concatenate(parts)
         if len(parts) == 1:
             parts[0].replace(target)
         else:

@@ -65,8 +65,9 @@ Reduce = Callable[[Segment, Path, Path, tuple[float, float]], None]
 """Reduces a segment's trajectory (second), or its part between two times in ps, to a series
 (third)."""
 
-Join = Callable[[Sequence[Path], Path], None]
-"""Joins the series of a segment's chunks (first), in order, to one file (second)."""
+Join = Callable[[Segment, Sequence[Path], Path], None]
+"""Joins the series of a segment's chunks (second), in order, to one file (third). A single one is
+read as well: a crash of the machine may have cut it short."""
 
 Prepare = Callable[["Engine", Segment, Mapping[str, str]], None]
 """Makes a window's run input from its parent's state, with the mdp options given."""
@@ -762,7 +763,7 @@ def _join_series(engine: Engine, segment: Segment) -> None:
             f"segment {segment.dir} lacks series of its steps {segment.start_step} to "
             f"{segment.end_step}; there are {', '.join(path.name for *_, path in parts) or 'none'}"
         )
-    engine.join([path for *_, path in parts], whole)
+    engine.join(segment, [path for *_, path in parts], whole)
 
 
 def _join(engine: Engine, parts: Sequence[Path]) -> Path:

@@ -233,7 +233,7 @@ def open_windows(profile: Profile, *, only: Collection[int] | None = None) -> li
 
 def _engine(profile: Profile, built: BuiltSystem) -> Engine:
     engine = ensemble.engine_for(profile, built, keep_trajectory=False)
-    drive_reduce = engine.reduce
+    drive_reduce, drive_join = engine.reduce, engine.join
 
     def reduce(segment: Segment, xtc: Path, target: Path, times_ps: tuple[float, float]) -> None:
         if segment.kind == "window":
@@ -243,7 +243,18 @@ def _engine(profile: Profile, built: BuiltSystem) -> Engine:
         else:
             drive_reduce(segment, xtc, target, times_ps)
 
-    engine.reduce, engine.prepare = reduce, _prepare
+    def join(segment: Segment, parts: Sequence[Path], target: Path) -> None:
+        if segment.kind != "window":
+            drive_join(segment, parts, target)
+            return
+        (part,) = parts  # a window's trajectory is not cut into chunks
+        try:
+            xr.load_dataset(part, engine="netcdf4")
+        except (OSError, RuntimeError, ValueError, AttributeError, KeyError) as error:
+            raise MeasureError(f"the forces {part} are damaged: {error}") from error
+        part.replace(target)
+
+    engine.reduce, engine.join, engine.prepare = reduce, join, _prepare
     return engine
 
 
