@@ -241,7 +241,8 @@ def ion_potentials(
                 element, (x_nm, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
                 textcoords="offset points", ha="center", fontsize=7, color=GREY,
             )  # fmt: skip
-        ax.set_xlabel("x from the metal plane (nm)")
+        # side by side the names of many axes would run into each other
+        ax.set_xlabel(f"x from the{' ' if len(energies) < 4 else chr(10)}metal plane (nm)")
         if len(energies) > 1:
             ax.set_title(title, loc="left", pad=14)
     axes[0].set_ylabel("potential of mean force (kJ/mol)")
