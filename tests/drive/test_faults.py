@@ -272,10 +272,8 @@ def test_what_waits_to_be_finished_and_is_damaged_is_made_again(
         patch.setattr(segments, what, power_failure)
         with pytest.raises(RunError, match="power failure"):
             run_protocol(pair, "pair", progress=False, workers=2)
-    found = list(here.glob(f"*/r*/.*.partial/{waiting}"))
-    assert found
-    for path in found:
-        harm(path)
+    # one alone: a segment that continues a damaged one is looked at when that is whole again
+    harm(sorted(here.glob(f"*/r*/.*.partial/{waiting}"))[0])
     with pytest.raises(RunError, match="the same command makes it again"):
         run_protocol(pair, "pair", progress=False, workers=2)
     run_protocol(pair, "pair", progress=False, workers=2)
