@@ -172,7 +172,8 @@ def cluster(folder: Path, cores: int = 2) -> Iterator[Cluster]:
         "SlurmdTimeout=5",
         "SlurmctldTimeout=10",
         "InactiveLimit=0",
-        "MinJobAge=300",
+        # Jobs that have ended are asked about: a slow machine may need minutes to get there.
+        "MinJobAge=86400",
         "KillWait=5",
         "JobRequeue=1",
         "AccountingStorageType=accounting_storage/none",

@@ -79,7 +79,7 @@ def test_a_lost_node_and_too_short_a_walltime_change_nothing(
     cluster: slurm.Cluster, on_this_machine: Finished, tmp_path: Path
 ) -> None:
     seconds = run_s(on_this_machine.folder)
-    where = profile_for_the_test(tmp_path / "profile", 0.35 * seconds)
+    where = profile_for_the_test(tmp_path / "profile", 0.6 * seconds)
     there = start(sweep_file(tmp_path, CHARGE_SETS[:1]), str(where), **cluster.environment)
 
     def simulating() -> bool:
