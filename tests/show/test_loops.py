@@ -303,6 +303,39 @@ def test_one_time_constant_of_charging_shows_at_every_frequency(monkeypatch):
     )
 
 
+def test_alternatives_under_the_same_sine_stand_beside_the_profiles_system(monkeypatch):
+    slow = spec.Sine(amplitude_V_per_nm=0.6, frequency_GHz=1.0)
+    both = PROFILE.model_copy(
+        update={
+            "protocols": PROFILE.protocols
+            | {"gentle": spec.Protocol(waveform=slow, replicas=REPLICAS)},
+            "alternatives": tuple(
+                spec.Alternative(system=system, protocols=protocols)
+                for system, protocols in (
+                    ({"pore": "hollow12"}, ("sine",)),
+                    ({"pore": "bond4"}, ("gentle",)),  # another sine is not the same
+                    ({"chalcogen_lj": "stewart"}, ()),  # compared by other means
+                    ({"charge_set": "mos2"}, ("sine",)),  # in Fig. 4
+                )
+            ),
+        }
+    )
+    series = driven(ohmic, falling)
+    monkeypatch.setattr(
+        loops, "opened",
+        lambda of, protocol: results.Opened({"sine": series}, "") if protocol in of.protocols
+        else results.Opened({}, results.NOT_IN_PROFILE),
+    )  # fmt: skip
+    own = loops.driven_if_run(both)
+    (name,) = found = loops.of_alternatives(own)
+    assert name == "hollow12, S: liang"
+    assert found[name].loops.keys() == own.loops.keys()
+    rows = loops.rows_of_systems({"own": own, **found, "never": own._replace(loops={}, why="no")})
+    assert {len(row) for row in rows} == {len(loops.SYSTEMS)}
+    assert rows[0][1:] == rows[1][1:]
+    assert rows[2][:3] == ("never", "no", "–")
+
+
 @pytest.mark.parametrize("cycles", [5, 2.5])
 def test_a_capacitor_has_no_time_constant_at_any_frequency_or_length(cycles):
     """At 3 GHz a period holds 66.7 windows of 5 ps; half a cycle more is not one."""

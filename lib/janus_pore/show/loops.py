@@ -24,6 +24,7 @@ from .results import (
     NOTHING,
     Drive,
     both_polarities,
+    choices,
     opened,
     replicas_of,
     shipped_name,
@@ -254,6 +255,19 @@ def of_charge_sets(one: Driven, *, window_ps: float | None = None) -> dict[str, 
         if not out[name].loops and name not in own.charge_sets:
             out[name] = out[name]._replace(why=NOT_IN_PROFILE)
     return out
+
+
+def of_alternatives(one: Driven, *, window_ps: float | None = None) -> dict[str, Driven]:
+    """Another pore, or other van der Waals parameters, under the same sine: those that were run,
+    as :func:`janus_pore.show.results.choices` names them."""
+    own = one.profile
+    drive = one.drive or sines(own)[0]
+    each = {
+        name: driven_if_run(other, drive=drive, window_ps=window_ps)
+        for name, other in choices(own).items()
+        if other is not own and other.system.charge_set == own.system.charge_set
+    }
+    return {name: found for name, found in each.items() if found.loops}
 
 
 def basis(one: Driven) -> str:
@@ -503,37 +517,45 @@ def by_frequency(
     return sorted(ran, key=lambda pair: pair[0].sine.frequency_GHz)
 
 
-FREQUENCIES = (
-    "drive", "system", "area, E > 0 (nA·V/nm)", "area, E < 0 (nA·V/nm)",
-    "through the pore's slab", "charge taken up (e/V)", "time constant of charging (ps)",
-    "net passages along E > 0", "along E < 0",
+SYSTEMS = (
+    "system", "area, E > 0 (nA·V/nm)", "area, E < 0 (nA·V/nm)", "through the pore's slab",
+    "charge taken up (e/V)", "time constant of charging (ps)", "net passages along E > 0",
+    "along E < 0",
 )  # fmt: skip
-"""Columns of :func:`rows_by_frequency`; areas and share are of the whole box's current."""
+"""Columns of :func:`rows_of_systems`; areas and share are of the whole box's current."""
+FREQUENCIES = ("drive", *SYSTEMS)
+"""Columns of :func:`rows_by_frequency`."""
+
+
+def rows_of_systems(found: Mapping[str, Driven]) -> list[tuple[str, ...]]:
+    """What each system answers to its sine: loop, transport, charging, passages."""
+    rows = []
+    for name, one in found.items():
+        if not one.loops:
+            rows.append((name, one.why, *("–" for _ in SYSTEMS[2:])))
+            continue
+        box, slab = (one.loops[e]["total"] for e in ("box", "pore"))
+        areas = loop_areas(box)
+        rows.append(
+            (
+                name,
+                *(scorecard.describe(areas[side]) for _, side, _ in POLARITIES),
+                _percent(current.share(slab.response, box.response)),
+                scorecard.describe(capacitance(one)),
+                scorecard.describe(charging_time(one)),
+                *(passages.by_sweep(one.along_field[sign]) for _, _, sign in POLARITIES),
+            )
+        )
+    return rows
 
 
 def rows_by_frequency(found: Sequence[tuple[Driven, Driven]]) -> list[tuple[str, ...]]:
     """What hangs on the frequency of the sine, with the pore and without."""
-    rows = []
-    for pair in found:
-        for name, one in zip(("with the pore", "without a pore"), pair, strict=True):
-            drive = one.drive.name if one.drive else ""
-            if not one.loops:
-                rows.append((drive, name, one.why, *("–" for _ in FREQUENCIES[3:])))
-                continue
-            box, slab = (one.loops[e]["total"] for e in ("box", "pore"))
-            areas = loop_areas(box)
-            rows.append(
-                (
-                    drive,
-                    name,
-                    *(scorecard.describe(areas[side]) for _, side, _ in POLARITIES),
-                    _percent(current.share(slab.response, box.response)),
-                    scorecard.describe(capacitance(one)),
-                    scorecard.describe(charging_time(one)),
-                    *(passages.by_sweep(one.along_field[sign]) for _, _, sign in POLARITIES),
-                )
-            )
-    return rows
+    return [
+        (one.drive.name if one.drive else "", *row)
+        for one, same in found
+        for row in rows_of_systems({"with the pore": one, "without a pore": same})
+    ]
 
 
 def finding(pore: Driven, control: Driven) -> str:
