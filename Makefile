@@ -33,11 +33,11 @@ gromacs: ## GROMACS alone: found, or built once and cached
 browser: ## Chromium alone: found, or installed for the tests in it and the report's PDF
 	@$(PYTHON) tools/setup_env.py --browser
 
-report: setup ## run the five notebooks and write report/ (PROFILE=tiny, demo, reduced, paper)
+report: setup ## run the five notebooks and write report/ (PROFILE=tiny, demo, reduced, paper, campaign)
 	@$(RUN) python -m janus_pore.show.report --profile "$(PROFILE)"
 
 figures: venv ## report of the results that ship: no MD, no GROMACS
-	@$(RUN) python -m janus_pore.show.report --source campaign
+	@$(RUN) python -m janus_pore.show.report --profile campaign --source campaign
 
 plan: setup ## what each protocol of PROFILE costs on this machine
 	@$(RUN) python -m janus_pore.drive plan "$(PROFILE)"

@@ -395,11 +395,11 @@ def test_the_ion_that_meets_a_well_passes_more_easily(made):
     assert found["Cl"].highest.value == pytest.approx(-found["K"].lowest.value, abs=0.5)
     assert found["Cl"].conductance.value < found["Cl"].flat_nS < found["K"].conductance.value
     each, why_not = barriers.passing_by_choice(profile)
-    assert (list(each), why_not) == (["hollow6, S: liang"], {})
+    assert (list(each), why_not) == (["MoSSe, hollow6"], {})
     said = barriers.which_passes(each, profile)
     assert said.endswith("nS (K⁺ passes more easily).")
     assert [r[:2] for r in barriers.rows_of_passing(each)] == [
-        ("hollow6, S: liang", "Cl⁻"), ("hollow6, S: liang", "K⁺"),
+        ("MoSSe, hollow6", "Cl⁻"), ("MoSSe, hollow6", "K⁺"),
     ]  # fmt: skip
     assert {len(r) for r in barriers.rows_of_passing(each)} == {len(barriers.PASSING)}
     assert "5 replicas" in barriers.basis_of_passing(profile, each)
@@ -422,11 +422,11 @@ def test_another_pore_is_asked_the_same_question(made):
     other = spec.Alternative(system={"pore": "bond4"})
     both = profile.model_copy(update={"alternatives": (other,)})
     found, why_not = barriers.passing_by_choice(both)
-    assert (list(found), why_not) == (["hollow6, S: liang", "bond4, S: liang"], {})
+    assert (list(found), why_not) == (["MoSSe, hollow6", "MoSSe, bond4"], {})
     assert len(barriers.rows_of_passing(found)) == 4
     said = barriers.which_passes(found, both)
     assert said.count("K⁺ passes more easily") == 2
-    assert "; bond4, S: liang: Cl⁻ " in said
+    assert "; MoSSe, bond4: Cl⁻ " in said
 
 
 def test_few_or_noisy_windows_leave_it_open(made):
@@ -449,7 +449,7 @@ def test_without_windows_at_rest_nothing_passes(tmp_path, monkeypatch):
     build_system(profile.system)
     found, why = barriers.passing(profile)
     assert found == {}
-    assert barriers.passing_by_choice(profile) == ({}, {"hollow6, S: liang": why})
+    assert barriers.passing_by_choice(profile) == ({}, {"MoSSe, hollow6": why})
     assert why.startswith("not run in this profile: 0.45 ns of windows")
     shipped = profile.model_copy(update={"source": "campaign"})
     assert "do not ship" in barriers.passing(shipped)[1]

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from janus_pore.measure.statistics import FEWEST_UNITS, Band, Estimate
+from janus_pore.measure.statistics import FEWEST_UNITS, Band, Estimate, ExponentialFit
 from janus_pore.measure.water import orientation, wrap
 from janus_pore.show import figures
 from janus_pore.show.figures import Atoms, Curve
@@ -394,6 +394,17 @@ def test_an_estimator_that_saw_no_current_takes_no_room_and_is_named():
     alone = figures.pulse_pairs({"with the pore": {"ppf": {"pore": nothing}}}, STATED, {})
     assert not alone.axes[0].containers
     assert alone.get_supxlabel() == "no ratio by pore slab"
+
+
+def test_pairs_tell_what_their_fits_and_neighbours_are():
+    one = Estimate(1.0, 0.9, 1.1, 20, "")
+    fit = ExponentialFit("decay", one, one, one, True, "")
+    both = {e: curve([1, 2, 4, 8], [3.1, 2.6, 2.0, 1.5]) for e in ("box", "pore")}
+    rows = {"with the pore": {"ppf": both}}
+    said = figures.pulse_pairs(rows, STATED, {"with the pore": {"ppf": {"pore": fit}}})
+    told = "estimators stand side by side; lines without points: exponential fits"
+    assert " ".join(said.get_supxlabel().split()) == told
+    assert "exponential" not in figures.pulse_pairs(rows, STATED, {}).get_supxlabel()
 
 
 def test_pulses_that_were_not_run_have_no_panel():

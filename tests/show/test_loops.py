@@ -328,7 +328,7 @@ def test_alternatives_under_the_same_sine_stand_beside_the_profiles_system(monke
     )  # fmt: skip
     own = loops.driven_if_run(both)
     (name,) = found = loops.of_alternatives(own)
-    assert name == "hollow12, S: liang"
+    assert name == "MoSSe, hollow12"
     assert found[name].loops.keys() == own.loops.keys()
     rows = loops.rows_of_systems({"own": own, **found, "never": own._replace(loops={}, why="no")})
     assert {len(row) for row in rows} == {len(loops.SYSTEMS)}
@@ -487,7 +487,7 @@ def test_alternatives_at_constant_fields_stand_beside_the_profiles_system(held, 
         else results.Opened(data if one.system.pore == "bond4" else {}, ""),
     )  # fmt: skip
     (name,) = others = steady.of_alternatives(both)
-    assert name == "bond4, S: liang"
+    assert name == "MoSSe, bond4"
     assert others[name].points == own.points
     assert steady.of_alternatives(profile) == {}
 
@@ -624,6 +624,8 @@ def test_what_was_not_run_is_empty_and_says_so(tmp_path, monkeypatch):
     )
     assert lacking.endswith("mos2 (not run in this profile; make report PROFILE=reduced runs it).")
     assert results.left_out({"mosse": own.why}, TINY) == ""
+    taken = "an ion is in the pore all the time"  # no run helps
+    assert results.left_out({"mos2": taken}, TINY) == f" Left out: mos2 ({taken})."
     assert set(loops.CHARGE_SETS) >= {
         c.values["charge_set"] for c in scorecard.claims() if "charge_set" in c.values
     }

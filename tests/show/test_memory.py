@@ -37,7 +37,7 @@ def test_the_ends_of_steps_are_told_by_system(monkeypatch):
     assert memory.spread_at_end(full, step) is NOTHING
     assert memory.spread_at_end(data, step).value == pytest.approx(20, rel=0.03)
     found, why_not = memory.where_steps_end(profile)
-    assert (list(found), why_not) == (["hollow6, S: liang", "bond4, S: liang"], {})
+    assert (list(found), why_not) == (["MoSSe, hollow6", "MoSSe, bond4"], {})
     own, narrow = found.values()
     assert own.replicas == {"step_up": 40, "step_down": 40}
     assert narrow.replicas == {"step_up": 40}
@@ -60,25 +60,25 @@ def test_the_ends_of_steps_are_told_by_system(monkeypatch):
     assert {len(row) for row in rows} == {len(memory.ENDS)}
     assert [row[4] for row in rows[:2]] == ["2", "0"]
     assert len(rows) == sum(len(c.x) for one in found.values() for c in one.spread.values())
-    assert rows[0][:3] == ("hollow6, S: liang", "12.0 ± 0.0", "ordering, field up")
+    assert rows[0][:3] == ("MoSSe, hollow6", "12.0 ± 0.0", "ordering, field up")
     figure = figures.spread_by_choice({n: o.spread for n, o in found.items()}, length_x_nm=8.0)
     labels = [c.get_label() for c in figure.axes[0].containers]
     assert labels == [
-        "hollow6, S: liang; ordering, field up", "hollow6, S: liang; relaxation, field down",
-        "bond4, S: liang; ordering, field up",
+        "MoSSe, hollow6; ordering, field up", "MoSSe, hollow6; relaxation, field down",
+        "MoSSe, bond4; ordering, field up",
     ]  # fmt: skip
     drawn = figure.axes[0].containers[1].lines[0].get_ydata()
     assert drawn == pytest.approx(own.spread["reverse"].value)
 
     del ran["bond4", "step_up"]
     found, why_not = memory.where_steps_end(profile)
-    assert (list(found), why_not) == (["hollow6, S: liang"], {"bond4, S: liang": "not run yet"})
+    assert (list(found), why_not) == (["MoSSe, hollow6"], {"MoSSe, bond4": "not run yet"})
 
     for by_label in ran.values():
         for data in by_label.values():
             data["ions_in_pore"] += 1
     found, why_not = memory.where_steps_end(profile)
-    assert (found, why_not["hollow6, S: liang"]) == ({}, memory.ALWAYS)
+    assert (found, why_not["MoSSe, hollow6"]) == ({}, memory.ALWAYS)
     up, down = ran["hollow6", "step_up"], ran["hollow6", "step_down"]
     steps = ordering.relaxations(up, down, profile)
     assert memory.expected(up, down, steps, profile, SINE) is None
@@ -99,14 +99,14 @@ def test_water_over_a_sine_is_told_by_system(monkeypatch):
         lambda of, _: Opened(dict.fromkeys([sines(of)[0].label], ran[of.system.charge_set]), ""),
     )  # fmt: skip
     found, why_not = memory.over_sines(profile)
-    assert list(found) == ["hollow6, S: liang", "uncharged"]
-    assert list(why_not) == ["mos2"]
-    assert why_not["mos2"] == memory.ALWAYS
+    assert list(found) == ["MoSSe, hollow6", "no charges, hollow6"]
+    assert list(why_not) == ["MoS₂, hollow6"]
+    assert why_not["MoS₂, hollow6"] == memory.ALWAYS
     own, less = (one.curves()["forward"].value for one in found.values())
     assert less == pytest.approx(own, rel=0.05)
     rows = memory.rows_over_sines(found)
     assert {len(row) for row in rows} == {len(memory.OVER_SINES)}
-    assert [row[0] for row in rows] == ["hollow6, S: liang"] * 4 + ["uncharged"] * 4
+    assert [row[0] for row in rows] == ["MoSSe, hollow6"] * 4 + ["no charges, hollow6"] * 4
 
 
 def test_the_positive_field_of_equal_order_is_found(monkeypatch):
@@ -142,9 +142,9 @@ def test_the_positive_field_of_equal_order_is_found(monkeypatch):
     by_choice, why_not = memory.polarities_by_choice(up, down, steps, profile)
     assert why_not == {}
     rows = memory.rows_of_polarities(by_choice)
-    assert rows == memory.rows_of_polarities({"hollow6, S: liang": found})
+    assert rows == memory.rows_of_polarities({"MoSSe, hollow6": found})
     assert {len(row) for row in rows} == {len(memory.POLARITIES)}
-    assert rows[0][:2] == ("hollow6, S: liang", "−0.4")
+    assert rows[0][:2] == ("MoSSe, hollow6", "−0.4")
     assert rows[0][4:6] == ("–", "not fixed")  # nothing changed there
     ended, _ = memory.where_steps_end(profile)
     own = next(iter(ended.values()))
@@ -157,7 +157,7 @@ def test_the_positive_field_of_equal_order_is_found(monkeypatch):
     assert memory.resting_dipole({}, profile) is NOTHING
     del ran["step_up_negative"]
     assert memory.polarities(up, down, steps, profile) == ({}, "not run yet")
-    why = {"hollow6, S: liang": "not run yet"}
+    why = {"MoSSe, hollow6": "not run yet"}
     assert memory.polarities_by_choice(up, down, steps, profile) == ({}, why)
 
 
@@ -188,9 +188,11 @@ def test_systems_are_compared_by_the_field_of_equal_order(monkeypatch):
     up = ran["mosse", "step_up"]
     steps = ordering.relaxations(up, {}, profile)
     found, why = memory.polarities_by_choice(up, {}, steps, profile)
-    assert (list(found), why) == (["hollow6, S: liang", "mosse_symmetric"], {})
-    assert found["hollow6, S: liang"][-0.8].equal_V_per_nm.value == pytest.approx(0.6, abs=0.03)
-    assert found["mosse_symmetric"][-0.8].equal_V_per_nm.value == pytest.approx(0.7, abs=0.03)
+    assert (list(found), why) == (["MoSSe, hollow6", "equal charges, hollow6"], {})
+    assert found["MoSSe, hollow6"][-0.8].equal_V_per_nm.value == pytest.approx(0.6, abs=0.03)
+    assert found["equal charges, hollow6"][-0.8].equal_V_per_nm.value == pytest.approx(
+        0.7, abs=0.03
+    )
     own, other = memory.rows_of_polarities(found)
     assert own[4] == "–"
     further = difference(*(found[k][-0.8].equal_V_per_nm for k in reversed(found)))
@@ -198,7 +200,7 @@ def test_systems_are_compared_by_the_field_of_equal_order(monkeypatch):
     assert 0.0 < further.low < 0.1 < further.high < 0.2
     del ran["mosse_symmetric", "step_up_negative"]
     found, why = memory.polarities_by_choice(up, {}, steps, profile)
-    assert (list(found), why) == (["hollow6, S: liang"], {"mosse_symmetric": "not run yet"})
+    assert (list(found), why) == (["MoSSe, hollow6"], {"equal charges, hollow6": "not run yet"})
 
 
 def test_steps_foretell_the_loop_of_a_sine():

@@ -61,6 +61,24 @@ def simple_figure():
     return figure
 
 
+@pytest.mark.parametrize(
+    ("cell", "seen"),
+    [
+        ("Se -0.45", "Se −0.45"),
+        ("-0.00", "0.00"),
+        ("−0.0 [−4.6, 2.4]", "0.0 [−4.6, 2.4]"),
+        ("1.5 [-0, 2]", "1.5 [0, 2]"),
+        ("-0.05", "−0.05"),
+        (-3, "−3"),
+        ("mosse-hollow6-01, 2026-11-20, 1e-05", "mosse-hollow6-01, 2026-11-20, 1e-05"),
+    ],
+)
+def test_numbers_in_tables_have_minus_signs_and_zero_has_none(cell, seen):
+    shown = page.table(("quantity",), [(cell,)])
+    assert f"<td>{seen}</td>" in shown.html
+    assert shown.text.splitlines()[1] == seen
+
+
 def test_formulas_become_described_pictures():
     text = report.mathematics("Let $x^2$ be, cost \\$5, code `$a$`, and\n\n$$\\frac{a}{b}$$\n")
     assert text.count('<img class="math"') == 2

@@ -99,6 +99,8 @@ def test_numbers_carry_as_many_digits_as_their_interval():
         "−0.0123 [−0.0133, −0.0113] (n = 10)"
     )
     assert scorecard.describe(estimate(2.0, 1.0, 3.0, 2)) == "2.0 (n = 2)"
+    near = scorecard.describe(estimate(0.04, -0.001, 0.12))
+    assert near.startswith("0.04 [0.00, 0.12]")
     assert scorecard.describe(estimate(2.0, -math.inf, math.inf, 9)) == "2.0 [no bounds] (n = 9)"
     assert scorecard.describe(estimate(math.nan, math.nan, math.nan, 0)) == (
         "not determined (n = 0)"

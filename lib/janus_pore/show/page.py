@@ -15,6 +15,7 @@ import html
 import io
 import json
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -199,8 +200,8 @@ class Page:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, caption: str = "") -> Shown:
-    """A table of plain values as HTML and text."""
-    body = [[str(cell) for cell in row] for row in rows]
+    """A table of plain values as HTML and text, numbers below zero with a minus sign."""
+    body = [[_typeset(str(cell)) for cell in row] for row in rows]
     head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in columns)
     lines = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body
@@ -213,6 +214,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, caption: 
         f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>",
         text.getvalue(),
     )
+
+
+def _typeset(text: str) -> str:
+    text = re.sub(r"(?<![^\s\[(,])-(?=\d)", "−", text)
+    return re.sub(r"(?<![^\s\[(,])−(?=0(\.0+)?(?![.\d]))", "", text)  # what is rounded to zero
 
 
 def forget(directory: Path, notebook: str) -> None:

@@ -382,10 +382,11 @@ def front_page(
         summary = "; ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
         parts.append(
             f"**Of the paper's {sum(counts.values())} claims:** {summary}. A claim about a current "
-            "is judged by each of three estimators, one about water by two widths. A verdict "
-            f"needs at least {scorecard.LEAST_INDEPENDENT} independent samples and an interval "
-            "that lies wholly on one side; a short run mostly cannot give one, and says so. The "
-            "same test is put to the membrane without a pore. As data: "
+            "is judged by each of three estimators, one about water by up to three measures; it "
+            "counts as reproduced, or not, where one of them says so and none the opposite. A "
+            f"verdict needs at least {scorecard.LEAST_INDEPENDENT} independent samples and an "
+            "interval that lies wholly on one side; a short run mostly cannot give one, and says "
+            "so. The same test is put to the membrane without a pore. As data: "
             "[scorecard.json](scorecard.json)."
         )
     shown = [results / "figures" / f"{name}.json" for name in MAIN_FIGURES]

@@ -273,6 +273,14 @@ def replicas_of(data: xr.Dataset, protocol: str) -> str:
     return f"{protocol}, {many}"
 
 
+MEMBRANES = {
+    "mosse": "MoSSe",
+    "mosse_symmetric": "equal charges",
+    "mosse_polar": "more unequal charges",
+    "uncharged": "no charges",
+    "mos2": "MoS₂",
+}
+"""Charge sets, named for the reader."""
 NOT_IN_PROFILE = "not run in this profile"
 _ABSENT = {"live": "not run yet", "campaign": "not among the shipped results"}
 
@@ -283,7 +291,7 @@ def left_out(whys: Mapping[str, str], profile: Profile) -> str:
     Parameters
     ----------
     whys
-        What a panel would have shown to why it was not run; empty where it was.
+        What a panel would have shown to why it lacks; empty where it does not.
     profile
         The system's profile. No command makes the further systems of a variant.
     """
@@ -291,19 +299,24 @@ def left_out(whys: Mapping[str, str], profile: Profile) -> str:
     for why in dict.fromkeys(filter(None, whys.values())):
         names = ", ".join(name for name, reason in whys.items() if reason == why)
         larger = "reduced" if why == NOT_IN_PROFILE else profile.name
-        command = "" if profile.variant else f"; make report PROFILE={larger} runs it"
+        runs_it = not profile.variant and why in (NOT_IN_PROFILE, *_ABSENT.values())
+        command = f"; make report PROFILE={larger} runs it" if runs_it else ""
         parts.append(f"{names} ({why}{command})")
     return f" Left out: {'; '.join(parts)}." if parts else ""
 
 
 def choices(profile: Profile) -> dict[str, Profile]:
-    """The profile and its alternatives, by what tells their systems apart."""
-    return {
-        f"{one.system.pore}, S: {one.system.chalcogen_lj}"
-        if not set(one.changed) - {"pore", "chalcogen_lj"}
-        else one.variant: one
-        for one in (profile, *profile.compared())
-    }
+    """The profile first and then its alternatives, by names that tell their systems apart."""
+    return {_choice(one, profile): one for one in (profile, *profile.compared())}
+
+
+def _choice(one: Profile, own: Profile) -> str:
+    system = one.system
+    if set(one.changed) - {"charge_set", "pore", "chalcogen_lj"}:
+        return one.variant
+    name = f"{MEMBRANES.get(system.charge_set, system.charge_set)}, {system.pore}"
+    other = system.chalcogen_lj != own.system.chalcogen_lj
+    return f"{name}, S: {system.chalcogen_lj}" if other else name
 
 
 class Opened(NamedTuple):

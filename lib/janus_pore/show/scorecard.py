@@ -130,13 +130,17 @@ def describe(estimate: Estimate, unit: str = "") -> str:
     if not stated:
         width = abs(estimate.value) or 1.0
     digits = max(0, min(6, 1 - math.floor(math.log10(width))))
-    text = f"{estimate.value:.{digits}f}"
+    text = _rounded(estimate.value, digits)
     if stated:
-        text += f" [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+        text += f" [{_rounded(estimate.low, digits)}, {_rounded(estimate.high, digits)}]"
     elif estimate.n_independent >= FEWEST_UNITS and not estimate.enough:
         text += " [no bounds]"
     text += f" {unit}" if unit else ""
     return f"{text} {n}".replace("-", "−")
+
+
+def _rounded(number: float, digits: int) -> str:
+    return f"{round(number, digits) + 0.0:.{digits}f}"  # no minus sign before a zero
 
 
 def reference(name: str) -> Any:

@@ -169,6 +169,8 @@ def spread_by_choice(
         room = 0.08 * max(float(np.ptp(fields)), 0.5)
         top = 1.05 * float(widths[np.isfinite(widths)].max())
         ax.set(xlim=(fields.min() - room, fields.max() + room), ylim=(0, top))
+        if any(np.isnan([c.low, c.high]).any() for _, _, c in lines):
+            note = "; ".join(filter(None, (note, "without bars, and open either way: no bounds")))
     ax.set(ylabel=SIGMA_ALL, xlabel=E_LABEL)
     voltage_axis(ax, length_x_nm)
     figure.legend(loc="outside upper center", ncols=2)

@@ -54,8 +54,8 @@ PoreOrNot = Mapping[str, Mapping[str, Curve]]
 
 def _by_estimator(
     figure: Figure, ax: Axes, curves: Mapping[str, Curve], *, pale: bool = False
-) -> None:
-    """Points of every estimator that has any, side by side."""
+) -> bool:
+    """Points of every estimator that has any, side by side; whether there are several."""
     name = "_{}, shipped" if pale else "{}"
     curves = {e: curve for e, curve in curves.items() if np.isfinite(curve.value).any()}
     for n, (estimator, curve) in enumerate(curves.items()):
@@ -69,6 +69,7 @@ def _by_estimator(
             alpha=PALE if pale else None,
             label=name.format(ESTIMATOR_NAME[estimator]),
         )
+    return len(curves) > 1
 
 
 WILD_RATIOS = (-2.0, 6.0)
@@ -95,6 +96,7 @@ def _ratio_limits(ax: Axes, curves: Sequence[Curve], levels: Sequence[float]) ->
     return any(end < low - room or end > high + room for end in ends)
 
 
+SIDE_BY_SIDE = "estimators stand side by side"
 CUT = "bars that reach the frame go on beyond it"
 
 
@@ -150,7 +152,7 @@ def _ratios(
     figure = blank(DOUBLE_IN if len(protocols) > 1 else SINGLE_IN, 0.7 + 2.1 * len(titles))
     shape = (len(titles), len(protocols))
     axes = figure.subplots(*shape, sharex="col", sharey="col", squeeze=False)
-    cut = False
+    cut = fitted = several = False
     for ax, (title, protocol) in zip(axes.flat, itertools.product(titles, protocols), strict=True):
         if (title, protocol) not in run:
             ax.set_visible(False)
@@ -160,10 +162,11 @@ def _ratios(
         ax.set(title=f"{PROTOCOL_NAME[protocol]}, {title}", ylabel=ylabel)
         ax.axhline(1, color="#BBBBBB", lw=0.6, zorder=0)
         _by_estimator(figure, ax, pale, pale=True)
-        _by_estimator(figure, ax, curves)
+        several |= _by_estimator(figure, ax, curves)
         _stated(ax, stated)
         for estimator, fit in (fits or {}).get(title, {}).get(protocol, {}).items():
             if fit.identifiable:
+                fitted = True
                 delays = curves[estimator].x
                 grid = np.geomspace(delays.min(), delays.max(), 200)
                 ax.plot(
@@ -183,7 +186,13 @@ def _ratios(
             ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
     fullest = max(axes.flat, key=lambda ax: len(ax.get_legend_handles_labels()[1]))
     legend_above(figure, fullest, behind_name)
-    said = [note, CUT if cut else "", *_without_ratio(rows, run)]
+    said = [
+        note,
+        SIDE_BY_SIDE if several else "",
+        "lines without points: exponential fits" if fitted else "",
+        CUT if cut else "",
+        *_without_ratio(rows, run),
+    ]
     add_note(figure, "; ".join(filter(None, said)))
     return figure
 
