@@ -45,3 +45,17 @@ def test_what_this_collection_ships_is_whole(folder: Path) -> None:
             assert away.mean() > 0.8
             kept = found[label]["field"].values[0]
             np.testing.assert_allclose(kept[away], drawn[away], atol=2e-4, err_msg=str(path))
+
+
+@pytest.mark.parametrize("folder", CAMPAIGNS, ids=lambda p: p.name)
+def test_its_card_says_how_to_read_it(folder: Path) -> None:
+    """The card's lines, run: an item of each kind of system."""
+    card = (folder / shipped.CARD).read_text(encoding="utf-8")
+    found: dict[str, object] = {}
+    exec(card.split("```python\n")[1].split("```")[0], found)
+    assert {"by_waveform", "control", "other", "windows"} <= set(found)
+    systems = {
+        next(iter(found[name].values())).attrs["system_key"]
+        for name in ("by_waveform", "control", "other")
+    }
+    assert len(systems) == 3

@@ -86,6 +86,13 @@ class SystemSpec(_Strict):
     or a centre and a number of removed formula units, such as ``hollow6`` or ``bond4``;
     :func:`janus_pore.build.membrane.pore_by_diameter` names the one nearest to a
     diameter. ``charges_e`` overrides the charge set: metal, -x and +x chalcogen.
+    ``chalcogen_lj`` names the Lennard-Jones parameters of sulphur in ``data/forcefield.yaml``.
+
+    The membrane has ``cells_y`` by ``cells_z`` rectangular cells (0.325 nm by 0.563 nm in MoSSe),
+    the box is ``length_x_nm`` long. ``concentration_M`` of KCl and the water's density,
+    ``bulk_density_g_per_cm3``, are those of the reservoirs. ``cutoff_nm`` is that of Lennard-Jones
+    and of the direct part of PME; ``membrane`` says how its atoms are held, ``seed`` where the
+    water and the ions begin.
     """
 
     charge_set: Word = "mosse"
@@ -131,6 +138,14 @@ class RunSpec(_Strict):
 
     ``variant`` ``default`` is the paper's: Nosé-Hoover with the membrane frozen.
     ``gpu_fast`` (v-rescale, membrane held by stiff restraints) lets a GPU do the update.
+
+    ``dt_fs`` is the time step, ``tau_t_ps`` the thermostat's time constant. One run without a
+    field equilibrates for ``equilibration_ps`` and goes on; every ``replica_spacing_ps`` of it a
+    replica begins, with velocities of its own, which it first keeps for ``settle_ps`` without a
+    field. Trajectories are reduced to series and removed every ``chunk_ps``, so that a long run
+    needs no more disk than a short one. ``current_window_ps`` is the time over which the notebooks
+    average a current. Water and ions count as in the pore within ``pore_half_length_nm`` of the
+    metals' plane and ``pore_radius_nm`` of the axis; the slab of the pore's current is as long.
     """
 
     dt_fs: Annotated[float, Field(ge=0.5, le=2.0)] = 1.0
@@ -241,7 +256,11 @@ Waveform = Annotated[
 
 
 class Protocol(_Strict):
-    """A waveform (or a scan over some of its parameters), repeated over replicas."""
+    """A waveform (or a scan over some of its parameters), repeated over replicas.
+
+    ``figure`` is the published one that it is for, ``frame_ps`` the time between the frames of its
+    series. ``scan`` gives some of the waveform's parameters several values; every combination runs.
+    """
 
     figure: str = ""
     replicas: Annotated[int, Field(ge=1, le=10000)] = 1

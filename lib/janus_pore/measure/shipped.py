@@ -133,7 +133,10 @@ def write_card(campaign: Path) -> Path:
         f"# Campaign `{campaign.name}`",
         "",
         "Reduced series of molecular dynamics made with this collection. This card is written by",
-        "`python -m janus_pore.measure.shipped ship`; each `.json` file has the whole record.",
+        "`.venv/bin/python -m janus_pore.measure.shipped ship`; each `.json` file has the whole",
+        "record. An item is named by charge set and pore, and what else differs from the profile's",
+        "own system. Hours are what mdrun took by the clock, added up over its runs, of which two",
+        "at a time had one core each or one had both.",
         "",
         "| item | figure | runs each | replicas | MD (ns) | hours of MD | GROMACS | commit |",
         "|---|---|---|---|---|---|---|---|",
@@ -158,7 +161,7 @@ def write_card(campaign: Path) -> Path:
             f"{', '.join(sorted(versions))} | "
             f"{', '.join(sorted({str(s['git_commit'])[:7] for s in software}))} |"
         )
-    example = next((path for path, _ in items if path.stem != series.WINDOWS), files[0])
+    reading, example = _examples(items)
     hardware = sorted({h.get("cpu", "?") for _, one in items for h in one["hardware"]})
     lines += [
         "",
@@ -167,18 +170,18 @@ def write_card(campaign: Path) -> Path:
         "field times the box length; names of groups and the waveforms in the `.json` are for the",
         "reference box, and the attribute `field_scale` is the factor between them. Variables are",
         "described in `janus_pore.measure.trajectory.reduce_trajectory`, the precision stored in",
-        "`janus_pore.measure.series`. To read one, and to make one anew and compare the means:",
+        "`janus_pore.measure.series`. To read some, and to make one anew and compare the means:",
         "",
         "```python",
         "from janus_pore import spec",
         "from janus_pore.measure import series",
         "",
         f'profile = spec.load_profile("{campaign.name}", {{"source": "campaign"}})',
-        f'by_waveform = series.open_protocol(profile, "{example.stem}")',
+        *reading,
         "```",
         "",
         "```bash",
-        "python -m janus_pore.measure.shipped repeat "
+        ".venv/bin/python -m janus_pore.measure.shipped repeat "
         f"data/campaigns/{campaign.name}/{example.parent.name}/{example.name}",
         "```",
         "",
@@ -191,6 +194,26 @@ def write_card(campaign: Path) -> Path:
     sums = "".join(f"{sha256(p)}  {p.relative_to(campaign).as_posix()}\n" for p in listed)
     (campaign / SUMS).write_text(sums, encoding="utf-8")
     return card
+
+
+def _examples(items: Sequence[tuple[Path, Mapping[str, Any]]]) -> tuple[list[str], Path]:
+    """How one item of each kind of system is read, and the first of these items."""
+    lines: dict[str, str] = {}
+    first = items[0][0]
+    for path, one in items:
+        variant = validated(Profile, one["profile"], str(path)).variant
+        if path.stem == series.WINDOWS:
+            kind, name, call = f"windows {variant}", "windows", "open_windows({})"
+        else:
+            kind = "another" if variant not in ("", "no-pore") else variant
+            name = {"": "by_waveform", "no-pore": "control"}.get(variant, "other")
+            call = f'open_protocol({{}}, "{path.stem}")'
+        of = f'profile.only("{variant}")' if variant else "profile"
+        if kind not in lines and (variant == "" or path.stem != series.WINDOWS):
+            lines[kind] = f"{name} = series.{call.format(of)}"
+            if kind == "":
+                first = path
+    return [line for _, line in sorted(lines.items())], first
 
 
 # --- again ----------------------------------------------------------------------------

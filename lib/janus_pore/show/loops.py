@@ -550,7 +550,7 @@ def rows_of_systems(found: Mapping[str, Driven]) -> list[tuple[str, ...]]:
 
 
 def rows_by_frequency(found: Sequence[tuple[Driven, Driven]]) -> list[tuple[str, ...]]:
-    """What hangs on the frequency of the sine, with the pore and without."""
+    """What depends on the frequency of the sine, with the pore and without."""
     return [
         (one.drive.name if one.drive else "", *row)
         for one, same in found

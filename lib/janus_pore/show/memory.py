@@ -380,7 +380,7 @@ def expected(
     Fields in between are interpolated, beyond them the nearest counts.
     Only fits that fix τ are used; None where a direction has no such fit. Where relaxation takes
     longer than the steps lasted no fit says so: ``relaxing_ps`` takes that τ for every field
-    instead, to see what hangs on it. The interval is that of normal draws of every spread, and of
+    instead, to see what depends on it. The interval is that of normal draws of every spread, and of
     every τ's logarithm, from its own interval.
     """
     taus = times_of(steps)
