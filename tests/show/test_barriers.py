@@ -1,5 +1,6 @@
 """Barriers from windows whose forces are known."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -415,6 +416,12 @@ def test_the_ion_that_meets_a_well_passes_more_easily(made):
     assert {t.get_text(): t.xy[0] for t in axis.texts} == dict(planes)
     figure = figures.ion_potentials({"one": energies, "other": energies}, planes)
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["one", "other"]
+    long = [f"more unequal charges, hollow{n}, S: stewart" for n in range(6, 10)]
+    figure = figures.ion_potentials(dict.fromkeys(long, energies), planes)
+    figure.draw_without_rendering()
+    ends = [t.get_window_extent() for ax in figure.axes for t in [ax._left_title]]
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(ends))
+    assert ends[-1].x1 <= figure.bbox.x1
 
 
 def test_another_pore_is_asked_the_same_question(made):

@@ -316,7 +316,7 @@ def _choice(one: Profile, own: Profile) -> str:
         return one.variant
     name = f"{MEMBRANES.get(system.charge_set, system.charge_set)}, {system.pore}"
     other = system.chalcogen_lj != own.system.chalcogen_lj
-    return f"{name}, S: {system.chalcogen_lj}" if other else name
+    return f"{name}, S:\N{NO-BREAK SPACE}{system.chalcogen_lj}" if other else name
 
 
 class Opened(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -244,7 +245,7 @@ def ion_potentials(
         # side by side the names of many axes would run into each other
         ax.set_xlabel(f"x from the{' ' if len(energies) < 4 else chr(10)}metal plane (nm)")
         if len(energies) > 1:
-            ax.set_title(title, loc="left", pad=14)
+            ax.set_title(textwrap.fill(title, 72 // len(energies)), loc="left", pad=14)
     axes[0].set_ylabel("potential of mean force (kJ/mol)")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
