@@ -176,6 +176,7 @@ def test_a_profile_that_is_not_there_is_named_shortly(name: str) -> None:
             {"amplitude_V_per_nm": (0.5, 700.0)},
             r"scan at amplitude_V_per_nm=700: .*1 V/nm = 1000 mV/nm",
         ),
+        ({"cycles": ()}, r"scan\.cycles = \[\] has no value; give at least one"),
     ],
 )
 def test_a_scan_names_each_waveform_once(scan: dict[str, Any], complaint: str) -> None:

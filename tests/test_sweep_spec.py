@@ -70,6 +70,16 @@ def test_what_a_sweep_sets_has_no_alternative(tmp_path: Path) -> None:
     assert further(vary={"seed": [2]}, protocols=["sine"]) == [[]]
 
 
+@pytest.mark.parametrize("profile", ["tiny", "reduced", "campaign"])
+def test_the_control_is_a_point_like_another(tmp_path: Path, profile: str) -> None:
+    content = {"profile": profile, "vary": {"pore": ["hollow6", "none"]}}
+    made = points(load_sweep(sweep_file(tmp_path, **content)))
+    control = made["pore=none"]
+    assert control.siblings() == ()
+    assert control.windows is None
+    assert control.protocols == made["pore=hollow6"].protocols
+
+
 def test_overrides_make_a_point_of_their_own(tmp_path: Path) -> None:
     chosen = load_sweep(sweep_file(tmp_path, fixed={"run.settle_ps": 1.0}))
     (point,) = points(chosen).values()

@@ -270,6 +270,10 @@ class Protocol(_Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Protocol:
+        if empty := [name for name, values in self.scan.items() if not values]:
+            raise ValueError(
+                f"scan.{empty[0]} = [] has no value; give at least one, or leave it out"
+            )
         self.waveforms()  # every scanned combination must be valid in itself
         return self
 

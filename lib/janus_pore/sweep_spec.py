@@ -234,6 +234,8 @@ def points(chosen: Sweep) -> dict[str, Profile]:
             "protocols": data["protocols"]
             | {s: _with_wave(data["protocols"][s], wave) for s in sines if wave},
         }
+        if point["system"]["pore"] == "none":  # the control has no further systems, nor windows
+            point |= {"windows": None, **ALONE}
         if "charge_set" in system:  # the further systems of Fig. 4 are this axis
             point["charge_sets"] = []
         out[label] = validated(Profile, point, f"sweep {chosen.name!r}, point {label}")

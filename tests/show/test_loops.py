@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -541,6 +542,68 @@ def test_cycles_are_units():
     few = loops.sweeps(one.isel(replica=slice(2)), two, DEMO, window_ps=5.0)
     assert few["box"]["total"].current_nA.shape == (4, windows)
     assert [found[e]["K"].single_ions for e in ("box", "pore", "crossings")] == [False, True, True]
+
+
+def test_less_than_a_cycle_is_no_loop():
+    most = SINE.model_copy(update={"cycles": 0.9})
+    with pytest.raises(MeasureError, match=r"cycles = 0\.9 .*; raise cycles"):
+        loops.sweeps(driven(ohmic, falling), most, DEMO, window_ps=5.0)
+
+
+def test_charges_of_ones_own_are_not_the_papers(monkeypatch):
+    assert {row.id for row in loops.claims(ndr(), absent())} == {1, 2, 3, 4, 5, 16}
+    system = PROFILE.system.model_copy(update={"charges_e": (0.0, 0.0, 0.0)})
+    own = ndr()._replace(profile=PROFILE.model_copy(update={"system": system}))
+    assert loops.claims(own, absent()) == []
+    monkeypatch.setattr(loops, "opened", lambda *_: results.Opened({}, "not run yet"))
+    assert loops.of_charge_sets(own)["mosse"].loops == {}
+
+
+def test_a_charge_set_among_the_alternatives_has_replicas_of_its_own(monkeypatch):
+    other = spec.Alternative(system={"charge_set": "mos2"}, protocols=("sine",), replicas=2)
+    one = looped(ohmic, PROFILE.model_copy(update={"alternatives": (other,)}))
+    asked = {}
+
+    def opened(of, protocol):
+        asked[of.system.charge_set] = of.protocol(protocol).replicas
+        return results.Opened({}, "not run yet")
+
+    monkeypatch.setattr(loops, "opened", opened)
+    sets = loops.of_charge_sets(one)
+    assert (asked["mos2"], asked["uncharged"]) == (2, REPLICAS)
+    assert (sets["mos2"].why, sets["uncharged"].why) == ("not run yet", results.NOT_IN_PROFILE)
+
+
+def test_a_steady_field_beyond_the_sweep_is_not_compared_with_its_end(held):
+    """At ±1.2 V/nm, here called ±3.6, the steady current is far from what the sweep ends with."""
+    resting, _ = held(lambda E: 3.0 * E + 50 * np.sign(E) * (abs(E) > 1))
+    far = {
+        estimator: {
+            side: replace(b, field_V_per_nm=np.where(abs(b.field_V_per_nm) > 1, 3, 1)
+                          * b.field_V_per_nm)
+            for side, b in by_side.items()
+        }
+        for estimator, by_side in resting.branches.items()
+    }  # fmt: skip
+    rows = steady.rows("pore", looped(ohmic), resting._replace(branches=far))
+    assert len(rows) == 6
+    for row in rows:
+        if row[1] != "mid-plane crossings":  # of which there are none
+            assert abs(float(row[4].split(" ")[0].replace("−", "-"))) < 0.5
+
+
+def test_the_same_field_twice_is_refused(held):
+    _, profile = held(lambda E: 0.0)
+    wave = profile.protocol("steady").waveform
+    twice = spec.Protocol(waveform=wave, scan={"duration_ps": (50.0, 100.0)})
+    data = dict.fromkeys(
+        twice.waveforms(), next(iter(steady.opened(profile, "steady").data.values()))
+    )
+    profile = profile.model_copy(update={"protocols": {"steady": twice}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steady, "opened", lambda *_: results.Opened(data, ""))
+        with pytest.raises(MeasureError, match=r"the same field twice .*; scan nothing but"):
+            steady.currents(profile)
 
 
 def test_few_ions_decide_nothing_however_many_replicas():

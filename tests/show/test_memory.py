@@ -244,6 +244,11 @@ def test_steps_foretell_the_loop_of_a_sine():
     slower = memory.expected(up, down, steps, profile, sine, relaxing_ps=8.0)
     assert slower is not None
     assert slower.gap.value[k] == pytest.approx(-9.0 * 60 * change, rel=0.25)
+    other = sine.model_copy(update={"amplitude_V_per_nm": -sine.amplitude_V_per_nm})
+    back = memory.expected(up, down, steps, profile, other)
+    assert back is not None
+    assert back.largest == found.largest  # the half cycle with E > 0 of either
+    assert memory.rows_of_memory({"slow": back})[0][1] == "0.0038"
     fast = memory.expected(up, down, steps, profile, SINE.model_copy(
         update={"frequency_GHz": 5.0}))  # fmt: skip
     assert fast is not None

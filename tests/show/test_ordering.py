@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from made import DEMO, SINE, TINY, driven, falling, ohmic, relaxing, with_an_ion
 
+from janus_pore import spec
+from janus_pore.errors import MeasureError
 from janus_pore.show import ordering
 from janus_pore.show.results import NOTHING
 
@@ -182,6 +184,15 @@ def test_what_ships_is_found_for_the_same_pore_and_charges_only():
         update={"system": DEMO.system.model_copy(update={"membrane": "restrained"})}
     )
     assert ordering.shipped_times(moving) == ({}, "")
+
+
+def test_two_steps_to_the_same_field_are_refused():
+    step = DEMO.protocol("step_up").waveform
+    twice = spec.Protocol(waveform=step, scan={"to_ps": (10.0, 35.0)})
+    profile = DEMO.model_copy(update={"protocols": DEMO.protocols | {"step_up": twice}})
+    found = relaxing("step_up", 1.0, 100, 20, profile=profile)
+    with pytest.raises(MeasureError, match=r"two steps to the same field .*; scan nothing but"):
+        ordering.relaxations(found, {}, profile)
 
 
 def test_water_beside_an_ion_can_be_left_out():

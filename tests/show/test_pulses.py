@@ -18,6 +18,14 @@ def pulsed(profile, **data):
     return pulses.Pulsed(profile, data)
 
 
+def test_one_pulse_is_no_pair():
+    one = REDUCED.protocol("ppf").waveform.model_copy(update={"pulses": 1})
+    protocols = {"ppf": REDUCED.protocol("ppf").model_copy(update={"waveform": one})}
+    profile = REDUCED.model_copy(update={"protocols": protocols})
+    with pytest.raises(MeasureError, match=r"pulses = 1 in protocol 'ppf'.*; set pulses to 2"):
+        pulses.pairs(pulsed(profile, ppf={}), "ppf")
+
+
 def test_replicas_are_counted_for_each_system():
     found = pulsed(REDUCED, ppf=paired(REDUCED, "ppf", lambda d: 1.0 + 0.0 * d))
     assert found.replicas == {"ppf": 20}

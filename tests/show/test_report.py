@@ -325,6 +325,27 @@ def test_a_cell_that_is_left_ends_quietly(tmp_path, monkeypatch, caplog):
     assert [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR] == []
 
 
+def test_what_an_earlier_run_drew_is_not_beside_a_run_that_stopped(tmp_path, results):
+    one = page.Page("03_iv_ndr", DEMO)
+    one.figure(simple_figure(), "fig1b_loop", caption="The loop.", alt="a loop", runs="sine")
+    one.scorecard([])
+    index = report.write_report(DEMO, {}, tmp_path / "report")
+    drawn = index.parent / "figures" / "fig1b_loop.png"
+    assert drawn.is_file()
+    assert (index.parent / "scorecard.json").is_file()
+    page.forget(DEMO.results_dir, "03_iv_ndr")
+    report.write_report(DEMO, {"03_iv_ndr": "it stopped"}, tmp_path / "report")
+    assert not drawn.exists()
+    assert not (index.parent / "scorecard.json").exists()
+    assert not (DEMO.results_dir / "scorecard.json").exists()
+
+
+def test_nothing_is_simulated_where_results_ship(monkeypatch, capsys):
+    monkeypatch.setattr(report, "run_notebook", None)
+    assert report.main(["--source", "campaign", "--only", "02_simulate"]) == 1
+    assert "--only 02_simulate: there is nothing in it to do" in capsys.readouterr().err
+
+
 def test_an_unknown_profile_is_one_line(capsys):
     assert report.main(["--profile", "nosuch"]) == 1
     assert "nosuch" in capsys.readouterr().err

@@ -30,6 +30,27 @@ def test_the_thermostat_is_held_against_the_canonical_ensemble(monkeypatch):
     assert found.drift_kJ_per_mol_ns == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ({}, True),
+        ({"system.seed": 2}, True),
+        ({"reference_length_x_nm": 5.0}, False),
+        ({"run.temperature_K": 350.0}, False),
+        ({"run.pore_radius_nm": 0.3}, False),
+        ({"run.pore_half_length_nm": 0.2}, False),
+    ],
+)
+def test_what_ships_stands_only_beside_its_like(change, shown):
+    assert (results.ships(load_profile("reduced", change)) is not None) == shown
+
+
+def test_no_command_is_given_for_a_profile_that_it_does_not_know():
+    own = load_profile("tiny").model_copy(update={"name": "mine"})
+    assert "make" in results.left_out({"pore": "not run yet"}, load_profile("tiny"))
+    assert results.left_out({"pore": "not run yet"}, own) == " Left out: pore (not run yet)."
+
+
 def test_density_across_the_box_counts_molecules(tmp_path, monkeypatch):
     monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path))
     built = build_system(load_profile("tiny").system)

@@ -261,6 +261,19 @@ def test_differences_from_the_published_conditions_are_named():
     assert "5 nm" in found
     assert scorecard.differences(spec.load_profile("paper"), "sine") == ""
     assert "replicas = 3 (" in scorecard.differences(DEMO, "sine", 3)
+    paper = spec.load_profile("paper")
+    for change, said in (
+        ({"system.pore": "hollow12"}, "pore = hollow12 (profile paper: hollow6)"),
+        ({"system.charge_set": "mos2"}, "charge_set = mos2 (profile paper: mosse)"),
+        ({"system.charges_e": (0.2, -0.1, -0.1)}, "charges_e = (0.2, -0.1, -0.1) ("),
+        ({"system.concentration_M": 0.1}, "concentration_M = 0.1 (profile paper: 1)"),
+        ({"system.cutoff_nm": 0.9}, "cutoff_nm = 0.9 ("),
+        ({"run.temperature_K": 350.0}, "temperature_K = 350 (profile paper: 300)"),
+        ({"run.pore_radius_nm": 0.3}, "pore_radius_nm = 0.3 ("),
+        ({"run.variant": "gpu_fast", "system.membrane": "restrained"}, "variant = gpu_fast ("),
+    ):
+        assert said in scorecard.differences(spec.load_profile("paper", change), paper.sweep)
+    assert scorecard.differences(spec.load_profile("paper", {"system.seed": 2}), "sine") == ""
     pulses = scorecard.differences(DEMO, "ppd")
     assert "width_ps = 2 (not published; profile paper: 5)" in pulses
 

@@ -89,6 +89,15 @@ def test_a_design_that_no_slider_describes_is_left_out(apart, monkeypatch):
     assert [design for _, design in made.earlier.options] == [None, jobs[1].profile]
 
 
+def test_designs_for_another_reference_box_are_other_fields(apart, monkeypatch):
+    longer = spec.load_profile("tiny", {"reference_length_x_nm": 5.0})
+    jobs = [background.job(widgets.Designer(one, "constant").design()) for one in (TINY, longer)]
+    monkeypatch.setattr(background, "jobs", lambda: jobs)
+    for one, job in zip((TINY, longer), jobs, strict=True):
+        made = widgets.Designer(one)
+        assert [design for _, design in made.earlier.options] == [None, job.profile]
+
+
 def test_charges_of_ones_own_stay_until_another_set_is_chosen(apart, monkeypatch):
     own = spec.load_profile("tiny", {"system.charges_e": [0.8, -0.5, -0.3]})
     made = widgets.Designer(own, "constant")

@@ -454,12 +454,14 @@ def free_visits(
     dict of float to Visits
         By applied field, V/nm; empty if no chloride was in the pore.
     """
+    kept = [d / "trajectory.xtc" for d in directories if (d / "trajectory.xtc").is_file()]
+    if not kept:
+        return {}
     built, gmx = open_system(profile.system), gromacs.find_gmx()
     found: dict[float, list[tuple[Forces, IntArray]]] = {}
-    for directory in directories:
-        xtc = directory / "trajectory.xtc"
-        field = manifests.read_manifest(directory)["field"]
-        if not xtc.is_file() or field["omega_per_ps"] or field["sigma_ps"]:
+    for xtc in kept:
+        field = manifests.read_manifest(xtc.parent)["field"]
+        if field["omega_per_ps"] or field["sigma_ps"]:
             continue
         inside = chlorides_in_pore(
             xtc, built.manifest, half_length_nm=profile.run.pore_half_length_nm,

@@ -200,6 +200,8 @@ def from_visits(profile: Profile, *, every: int = 10) -> dict[float, Free]:
     dict of float to Free
         By field; empty if no trajectory was kept or no ion was in the pore.
     """
+    if profile.source != "live":
+        return {}  # no trajectory ships
     directories: list[Path] = []
     for name, protocol in profile.protocols.items():
         if protocol.waveform.kind == "constant":
@@ -635,7 +637,9 @@ def claims_of_barriers(
     uncertainty, and a barrier's effect on a rate cannot be told apart below that. Only
     replicas count as independent here, whatever the intervals were drawn from.
     """
-    if not found or profile.system.charge_set != "mosse" or profile.system.pore == "none":
+    of = profile.system
+    mosse = of.charge_set == "mosse" and of.charges_e is None
+    if not found or not mosse or of.pore == "none":
         return []
 
     def counted(one: FieldBarrier, what: Estimate) -> Estimate:

@@ -152,6 +152,11 @@ def sweeps(
     Units are those of :func:`janus_pore.measure.current.cycles_as_units`. |E| is binned evenly,
     about one bin for each window of a quarter cycle and at most 24.
     """
+    if waveform.cycles < 1 - 1e-6:
+        raise MeasureError(
+            f"cycles = {waveform.cycles:g} of a sine of profile {profile.name!r}: a loop needs at "
+            "least one whole cycle; raise cycles"
+        )
     period = waveform.period_ps
     window = profile.run.current_window_ps if window_ps is None else window_ps
     window = current.window_of_cycles(window, period)
@@ -246,13 +251,19 @@ def shipped(one: Driven, *, window_ps: float | None = None) -> tuple[Driven, str
 def of_charge_sets(one: Driven, *, window_ps: float | None = None) -> dict[str, Driven]:
     """A system and the same with every other charge set of the paper, run or not."""
     own = one.profile
+    asked = {
+        other.system.charge_set: other
+        for other in own.siblings()
+        if set(other.changed) == {"charge_set"} and own.sweep in other.protocols
+    }
     out = {}
     for name in CHARGE_SETS:
-        if name == own.system.charge_set:
+        if name == own.system.charge_set and own.system.charges_e is None:
             out[name] = one
             continue
-        out[name] = driven_if_run(own.with_charge_set(name), window_ps=window_ps)
-        if not out[name].loops and name not in own.charge_sets:
+        other = asked.get(name) or own.with_charge_set(name)
+        out[name] = driven_if_run(other, window_ps=window_ps)
+        if not out[name].loops and name not in asked:
             out[name] = out[name]._replace(why=NOT_IN_PROFILE)
     return out
 
@@ -615,7 +626,7 @@ def claims(
 
     Claims 1 to 5 are about the charge set ``mosse`` with a pore, claims 12 to 15 about the
     other sets, claim 16 compares two of them; a membrane without a pore is the control and
-    bears on none of them.
+    bears on none of them, nor does one with charges of one's own.
 
     Parameters
     ----------
@@ -632,7 +643,7 @@ def claims(
         for name, other in (by_charge_set or {}).items()
         if other.loops and name != own.charge_set
     }
-    if own.pore == "none":
+    if own.pore == "none" or own.charges_e is not None:  # nothing is said of other charges
         return []
     rows = [
         scorecard.of_system(

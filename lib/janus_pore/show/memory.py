@@ -374,7 +374,7 @@ def expected(
     *,
     relaxing_ps: float | None = None,
 ) -> Expected | None:
-    """The first half cycle of a sine, from rest, by water that has the spread and the time
+    """A sine's half cycle with E > 0, from rest, by water that has the spread and the time
     constants of the steps.
 
     Fields in between are interpolated, beyond them the nearest counts.
@@ -395,7 +395,8 @@ def expected(
     half_ps = sine.period_ps / 2
     points = max(POINTS_PER_HALF_CYCLE, round(half_ps / LONGEST_STEP_PS))
     t = np.linspace(0.0, half_ps, points + 1)
-    E = sine.amplitude_V_per_nm * np.sin(np.pi * t / half_ps)
+    amplitude = abs(sine.amplitude_V_per_nm)  # of the half cycle with E > 0
+    E = amplitude * np.sin(np.pi * t / half_ps)
     rng = np.random.default_rng(0)
 
     def drawn(curve: Curve, *, logarithm: bool) -> FloatArray:
@@ -410,7 +411,7 @@ def expected(
         relaxing = np.full_like(relaxing, relaxing_ps)
     width = water.lagging_width(t, drawn(settled, logarithm=False), ordering, relaxing)
     peak = int(np.argmax(E))
-    at = np.linspace(0.0, sine.amplitude_V_per_nm, FIELDS + 2)[1:-1]
+    at = np.linspace(0.0, amplitude, FIELDS + 2)[1:-1]
     rising = np.array([np.interp(at, E[: peak + 1], w[: peak + 1]) for w in width])
     falling = np.array([np.interp(at, E[peak:][::-1], w[peak:][::-1]) for w in width])
     units = float(min(f.tau.n_independent for d in DIRECTIONS for f in steps.fits[d].values()))
@@ -456,7 +457,7 @@ def rows_of_memory(
     out = []
     for name, one in found.items():
         sine = one.sine
-        fastest = 2 * np.pi * sine.frequency_GHz / 1000 * sine.amplitude_V_per_nm
+        fastest = 2 * np.pi * sine.frequency_GHz / 1000 * abs(sine.amplitude_V_per_nm)
         largest, mean = (f"{v.value:.1f} [{v.low:.1f}, {v.high:.1f}]" for v in one[-2:])
         mean_of_run = (measured or {}).get(name)
         seen = scorecard.describe(mean_of_run) if mean_of_run else "not run"

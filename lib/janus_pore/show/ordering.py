@@ -52,7 +52,7 @@ LEAST_POINTS_OF_A_RELAXATION = 40
 
 
 class Snapshot(NamedTuple):
-    """One frame of the pore's water; the field is that applied to the box."""
+    """One frame of the pore's water; the field is that of the reference box."""
 
     atoms: Atoms
     dipoles: FloatArray
@@ -280,6 +280,12 @@ def relaxations(
     ):
         # a profile need not have a protocol of which nothing was run
         waveforms = profile.protocol(protocol).waveforms() if found else {}
+        fields = [one.to_V_per_nm for one in waveforms.values() if isinstance(one, Step)]
+        if len(set(fields)) < len(fields):
+            raise MeasureError(
+                f"protocol {protocol!r} of profile {profile.name!r} has two steps to the same "
+                f"field ({', '.join(waveforms)}); scan nothing but to_V_per_nm"
+            )
         for label, data in found.items():
             step = waveforms[label]
             assert isinstance(step, Step)

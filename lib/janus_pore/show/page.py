@@ -225,6 +225,7 @@ def forget(directory: Path, notebook: str) -> None:
     """Remove the figures, verdicts, finding and stamp that a notebook left in a folder of
     results, so that what is told beside the next run is not told of it.
     """
+    (directory / scorecard.WHOLE).unlink(missing_ok=True)  # made again of what is left
     for kind in ("stamp", "scorecard", "finding", "model"):
         (directory / f"{kind}_{notebook}.json").unlink(missing_ok=True)
     for record in (directory / "figures").glob("*.json"):

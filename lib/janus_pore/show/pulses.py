@@ -227,6 +227,10 @@ def _pair_currents(data: xr.Dataset, train: PulseTrain, read_ps: float | None = 
 def pairs(found: Pulsed, protocol: str) -> Pairs:
     """Currents of both pulses and their ratio for every delay of a protocol."""
     trains, by_delay = found.trains(protocol), {}
+    if any(train.pulses < 2 for train in trains.values()):
+        raise MeasureError(
+            f"pulses = 1 in protocol {protocol!r}, whose ratio is that of two; set pulses to 2"
+        )
     for label, data in found.data[protocol].items():
         by_delay[trains[label].delay_ps] = _pair_currents(data, trains[label])
     if len(by_delay) < len(found.data[protocol]):

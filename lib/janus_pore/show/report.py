@@ -35,7 +35,7 @@ from matplotlib.mathtext import math_to_image
 from nbconvert import HTMLExporter
 
 from .. import paths
-from ..errors import JanusPoreError, MissingInputError
+from ..errors import JanusPoreError, MissingInputError, SpecError
 from ..spec import Profile, SystemSpec, load_profile, profile_names
 from . import scorecard
 from .page import PICTURES, commit, forget
@@ -485,8 +485,10 @@ def write_report(profile: Profile, failures: Mapping[str, str], destination: Pat
             blank = as_notebook([f"# {TITLES[name]}\n\n{why or 'Not run yet.'}"])
             convert(blank, folder / f"{name}.html", TITLES[name], TITLES[name])
     for name in ("figures", "views"):
+        shutil.rmtree(folder / name, ignore_errors=True)  # what has failed since is not shown
         if (results / name).is_dir():
             shutil.copytree(results / name, folder / name, dirs_exist_ok=True)
+    (folder / scorecard.WHOLE).unlink(missing_ok=True)
     if list(results.glob("scorecard_*.json")):
         as_data = scorecard.write_whole(profile, _findings(profile), commit())
         shutil.copy2(as_data, folder / as_data.name)
@@ -610,6 +612,11 @@ def _made(options: argparse.Namespace, system: Mapping[str, Any]) -> int:
         nothing_to_do.add("02_simulate")
     if profile.system.pore == "none":
         nothing_to_do.add("04_water_order")  # no pore, no water in it
+    if idle := nothing_to_do & set(options.only or ()):
+        raise SpecError(
+            f"--only {' '.join(sorted(idle))}: there is nothing in it to do with "
+            f"source = {profile.source}, pore = {profile.system.pore}; leave it out"
+        )
     names = options.only or [n for n in NOTEBOOKS if n not in nothing_to_do]
     if not options.only:
         _leave_out(profile, nothing_to_do)  # live runs and what ships share a folder

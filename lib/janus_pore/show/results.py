@@ -30,7 +30,7 @@ from ..errors import MeasureError, MissingInputError, SpecError
 from ..measure import current, series
 from ..measure.barrier import GAS_CONSTANT_KJ_PER_MOL_K
 from ..measure.statistics import FEWEST_UNITS, Estimate
-from ..spec import Profile, Sine, load_profile
+from ..spec import Profile, Sine, load_profile, profile_names
 from . import view
 from .figures import ESTIMATOR_NAME, Curve, FloatArray
 
@@ -299,7 +299,8 @@ def left_out(whys: Mapping[str, str], profile: Profile) -> str:
     for why in dict.fromkeys(filter(None, whys.values())):
         names = ", ".join(name for name, reason in whys.items() if reason == why)
         larger = "reduced" if why == NOT_IN_PROFILE else profile.name
-        runs_it = not profile.variant and why in (NOT_IN_PROFILE, *_ABSENT.values())
+        known = larger in profile_names()  # make takes another by its path alone
+        runs_it = known and not profile.variant and why in (NOT_IN_PROFILE, *_ABSENT.values())
         command = f"; make report PROFILE={larger} runs it" if runs_it else ""
         parts.append(f"{names} ({why}{command})")
     return f" Left out: {'; '.join(parts)}." if parts else ""
@@ -361,8 +362,13 @@ SIZE = {"cells_y", "cells_z", "length_x_nm", "cutoff_nm", "seed"}
 """In what a system may differ from one that ships and still be compared with it."""
 
 
+COMPARED = ("temperature_K", "pore_half_length_nm", "pore_radius_nm")
+"""Parameters of a run in which what ships beside another must not differ."""
+
+
 def ships(profile: Profile) -> Profile | None:
-    """The profile of the results that ship for the same membrane, pore and solution.
+    """The profile of the results that ship for the same membrane, pore and solution, measured
+    in the same region and at the same temperature, with fields of the same reference box.
 
     None where there is no such profile, or where it is what is shown anyhow.
     """
@@ -373,7 +379,11 @@ def ships(profile: Profile) -> Profile | None:
         "campaign",
         {"source": "campaign", "system.pore": own.pore, "system.charge_set": own.charge_set},
     )
-    alike = found.system.model_dump(exclude=SIZE) == own.model_dump(exclude=SIZE)
+    alike = (
+        found.system.model_dump(exclude=SIZE) == own.model_dump(exclude=SIZE)
+        and found.reference_length_x_nm == profile.reference_length_x_nm
+        and all(getattr(found.run, name) == getattr(profile.run, name) for name in COMPARED)
+    )
     return found if alike else None
 
 

@@ -387,6 +387,15 @@ def differences(profile: Profile, protocol: str, replicas: int | None = None) ->
     area = (profile.system.cells_y, profile.system.cells_z)
     if area != (paper.system.cells_y, paper.system.cells_z):
         found.append(f"membrane {area[0]} × {area[1]} cells")
+    found += [
+        f"{name} = {as_text(ours)} (profile paper: {as_text(theirs)})"
+        for mine, stated, names in (
+            (profile.system, paper.system, set(SystemSpec.model_fields) - ELSEWHERE),
+            (profile.run, paper.run, CONDITIONS),
+        )
+        for name in type(mine).model_fields
+        if name in names and (ours := getattr(mine, name)) != (theirs := getattr(stated, name))
+    ]
     published = paper.sweep if protocol == profile.sweep else protocol
     if protocol in profile.protocols and published in paper.protocols:
         mine, theirs = profile.protocols[protocol], paper.protocols[published]
@@ -403,6 +412,15 @@ def differences(profile: Profile, protocol: str, replicas: int | None = None) ->
     return ", ".join(found)
 
 
+WHOLE = "scorecard.json"
+"""All claims of a profile in one file."""
+ELSEWHERE = frozenset({"length_x_nm", "cells_y", "cells_z", "seed"})
+"""Parameters of a system that are told in words, or tell nothing."""
+CONDITIONS = frozenset(
+    {"dt_fs", "temperature_K", "tau_t_ps", "variant", "equilibration_ps", "pore_half_length_nm",
+     "pore_radius_nm"}
+)  # fmt: skip
+"""Parameters of a run that a result depends on beside its protocol."""
 OPEN = frozenset({"width_ps"})
 """Parameters of a waveform that the paper does not state."""
 
@@ -451,7 +469,7 @@ def write_whole(profile: Profile, findings: Mapping[str, str], commit: str) -> P
         "rows": [asdict(r) for r in rows],
         "runs": runs_on_disk(profile),
     }
-    return write_json(profile.results_dir / "scorecard.json", content)
+    return write_json(profile.results_dir / WHOLE, content)
 
 
 def runs_on_disk(profile: Profile) -> dict[str, dict[str, list[str]]]:

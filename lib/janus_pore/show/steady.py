@@ -74,6 +74,11 @@ def currents(profile: Profile, *, discard_ps: float | None = None) -> Steady:
         fields.append(waveform.field_V_per_nm)
         datasets.append(data)
     E = np.array(fields)
+    if len(set(fields)) < len(fields):
+        raise MeasureError(
+            f"protocol 'steady' of profile {profile.name!r} holds the same field twice "
+            f"({', '.join(found)}); scan nothing but field_V_per_nm"
+        )
     lasted = min(float(data["time"][-1] - data["time"][0]) for data in datasets)
     discard = lasted / 2 if discard_ps is None else discard_ps
     if not 0 <= discard < lasted:
@@ -164,7 +169,8 @@ COLUMNS = (
 
 
 def rows(name: str, one: Driven, constant: Steady) -> list[tuple[str, ...]]:
-    """The sweep against constant fields, averaged over those fields, outward currents.
+    """The sweep against constant fields, averaged over those of them that it reaches, outward
+    currents.
 
     Hysteresis is a difference between the two sweeps that noise cannot make; the steady
     state has no history, so that what it does not show is not a property of the pore at rest.
@@ -176,6 +182,10 @@ def rows(name: str, one: Driven, constant: Steady) -> list[tuple[str, ...]]:
             if rest is None or not one.loops:
                 continue
             at = np.abs(rest.field_V_per_nm)
+            inside = at <= _reach(one, estimator, polarity)
+            if not inside.any():
+                continue
+            at = at[inside]
             found = one.loops[estimator]["total"].branches
             drawn = {
                 direction: _mean_outward(found[polarity, direction], at)
@@ -184,7 +194,7 @@ def rows(name: str, one: Driven, constant: Steady) -> list[tuple[str, ...]]:
             }
             if len(drawn) < 2:
                 continue
-            held = rest.outward.mean(axis=1)
+            held = rest.outward[:, inside].mean(axis=1)
             n_sweep = one.units
             n = min(n_sweep, rest.current_nA.n_independent)
             onset = current.ndr_onset(rest)
@@ -284,6 +294,17 @@ def _charge_per_volt(
         per_field.append(kept[{"time": late}].mean("time").values / volts)
     at = f"±{lowest:g}" if len(both) > 1 else f"{next(iter(both.values())):g}"
     return at, float(time[-1]), np.mean(per_field, axis=0)
+
+
+def _reach(one: Driven, estimator: str, polarity: current.Polarity) -> float:
+    """The largest |E| of a sweep, V/nm: the outer edge of its last bin."""
+    found = one.loops[estimator]["total"].branches
+    ends = [0.0]
+    for (side, _), branch in found.items():
+        E = np.sort(np.abs(branch.field_V_per_nm))
+        if side == polarity and len(E) > 1:
+            ends.append(float(E[-1] + (E[-1] - E[-2]) / 2))
+    return max(ends)
 
 
 def _mean_outward(branch: current.Branch, at: FloatArray) -> FloatArray:

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 
 from .. import paths
 from ..drive import ensemble, stages
-from ..errors import JanusPoreError, MissingInputError, RunError
+from ..errors import JanusPoreError, MissingInputError, RunError, SpecError
 from ..measure import plasticity, series, statistics
 from ..measure.statistics import Estimate
 from ..spec import Profile, PulseTrain, Sine, Step
@@ -484,7 +484,13 @@ def _done(options: argparse.Namespace, further: Sequence[str]) -> int:
         if options.command == "summary":
             print(f"summary: {summarise(chosen, ns_per_job=options.ns_per_job)}")
             return 0
-        profile = points(chosen)[options.point]
+        every = points(chosen)
+        if options.point not in every:
+            raise SpecError(
+                f"point = {options.point!r} is none of sweep {chosen.name!r}; it has "
+                f"{'; '.join(every)}"
+            )
+        profile = every[options.point]
         with noting(profile.results_dir, what):
             if options.command == "notebook":
                 notebook = execute(chosen, profile, options.notebook)

@@ -620,12 +620,17 @@ class Designer:
     def _own_jobs(self) -> list[Job]:
         """Designs on systems like this profile's, whatever their charges."""
         whatever = {"charge_set": "", "charges_e": None}
-        here = key(self.profile.system.model_copy(update=whatever), self.profile.run)
+
+        def of(profile: Profile) -> str:
+            system = profile.system.model_copy(update=whatever)
+            return key(system, profile.run, profile.reference_length_x_nm)
+
+        here = of(self.profile)
         return [
             job
             for job in background.jobs()
             if job.profile.protocol(PROTOCOL).waveform.kind in KINDS  # sliders can describe it
-            and key(job.profile.system.model_copy(update=whatever), job.profile.run) == here
+            and of(job.profile) == here
         ]
 
     def _list_earlier(self) -> None:
