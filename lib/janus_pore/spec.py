@@ -132,6 +132,11 @@ class SystemSpec(_Strict):
                 )
         return self
 
+    @property
+    def published_charges(self) -> str | None:
+        """The charge set, or None where ``charges_e`` overrides it."""
+        return self.charge_set if self.charges_e is None else None
+
 
 class RunSpec(_Strict):
     """How GROMACS integrates, equilibrates and writes.

@@ -602,7 +602,7 @@ def test_the_same_field_twice_is_refused(held):
     profile = profile.model_copy(update={"protocols": {"steady": twice}})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steady, "opened", lambda *_: results.Opened(data, ""))
-        with pytest.raises(MeasureError, match=r"the same field twice .*; scan nothing but"):
+        with pytest.raises(MeasureError, match=r"of the same field_V_per_nm, .*; scan nothing but"):
             steady.currents(profile)
 
 

@@ -191,7 +191,7 @@ def test_two_steps_to_the_same_field_are_refused():
     twice = spec.Protocol(waveform=step, scan={"to_ps": (10.0, 35.0)})
     profile = DEMO.model_copy(update={"protocols": DEMO.protocols | {"step_up": twice}})
     found = relaxing("step_up", 1.0, 100, 20, profile=profile)
-    with pytest.raises(MeasureError, match=r"two steps to the same field .*; scan nothing but"):
+    with pytest.raises(MeasureError, match=r"of the same to_V_per_nm, .*; scan nothing but"):
         ordering.relaxations(found, {}, profile)
 
 

@@ -26,6 +26,15 @@ def test_one_pulse_is_no_pair():
         pulses.pairs(pulsed(profile, ppf={}), "ppf")
 
 
+def test_two_pairs_of_one_delay_are_refused():
+    pair = REDUCED.protocol("ppf")
+    twice = pair.model_copy(update={"scan": {"width_ps": (5.0, 10.0)}})
+    profile = REDUCED.model_copy(update={"protocols": {"ppf": twice}})
+    data = dict.fromkeys(twice.waveforms())
+    with pytest.raises(MeasureError, match=r"of the same delay_ps, .*; scan nothing but delay_ps"):
+        pulses.pairs(pulsed(profile, ppf=data), "ppf")
+
+
 def test_replicas_are_counted_for_each_system():
     found = pulsed(REDUCED, ppf=paired(REDUCED, "ppf", lambda d: 1.0 + 0.0 * d))
     assert found.replicas == {"ppf": 20}

@@ -197,23 +197,20 @@ def write_card(campaign: Path) -> Path:
 
 
 def _examples(items: Sequence[tuple[Path, Mapping[str, Any]]]) -> tuple[list[str], Path]:
-    """How one item of each kind of system is read, and the first of these items."""
+    """How one item of each kind is read, and the first of the profile's own system."""
     lines: dict[str, str] = {}
-    first = items[0][0]
+    own: list[Path] = []
     for path, one in items:
         variant = validated(Profile, one["profile"], str(path)).variant
-        if path.stem == series.WINDOWS:
-            kind, name, call = f"windows {variant}", "windows", "open_windows({})"
-        else:
-            kind = "another" if variant not in ("", "no-pore") else variant
-            name = {"": "by_waveform", "no-pore": "control"}.get(variant, "other")
-            call = f'open_protocol({{}}, "{path.stem}")'
         of = f'profile.only("{variant}")' if variant else "profile"
-        if kind not in lines and (variant == "" or path.stem != series.WINDOWS):
-            lines[kind] = f"{name} = series.{call.format(of)}"
-            if kind == "":
-                first = path
-    return [line for _, line in sorted(lines.items())], first
+        if path.stem == series.WINDOWS:
+            name, call = "windows", f"open_windows({of})"
+        else:
+            name = {"": "by_waveform", "no-pore": "control"}.get(variant, "other")
+            call = f'open_protocol({of}, "{path.stem}")'
+            own += [path] if not variant else []
+        lines.setdefault(name, f"{name} = series.{call}")
+    return list(lines.values()), (own or [items[0][0]])[0]
 
 
 # --- again ----------------------------------------------------------------------------

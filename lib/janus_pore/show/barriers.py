@@ -638,8 +638,7 @@ def claims_of_barriers(
     replicas count as independent here, whatever the intervals were drawn from.
     """
     of = profile.system
-    mosse = of.charge_set == "mosse" and of.charges_e is None
-    if not found or not mosse or of.pore == "none":
+    if not found or of.published_charges != "mosse" or of.pore == "none":
         return []
 
     def counted(one: FieldBarrier, what: Estimate) -> Estimate:

@@ -20,6 +20,7 @@ from ..spec import Profile, Sine
 from . import passages, scorecard
 from .figures import ESTIMATOR_NAME, SPECIES_NAME, Curve, FloatArray
 from .results import (
+    MEMBRANES,
     NOT_IN_PROFILE,
     NOTHING,
     Drive,
@@ -43,12 +44,12 @@ POLARITIES: tuple[tuple[current.Polarity, Literal["positive", "negative"], str],
 )
 JANUS, SYMMETRIC = "mosse", "mosse_symmetric"
 CHARGE_SETS = {
-    "mosse": "MoSSe",
-    "mosse_symmetric": "4A: equal charges",
-    "mosse_polar": "4B: more unequal",
-    "uncharged": "4C: no charges",
-    "mos2": "4D: MoS₂",
-}
+    name: panel + MEMBRANES[name]
+    for name, panel in (
+        (JANUS, ""), (SYMMETRIC, "4A: "), ("mosse_polar", "4B: "), ("uncharged", "4C: "),
+        ("mos2", "4D: "),
+    )
+}  # fmt: skip
 """Charge sets in the paper's order, with names for the reader."""
 
 MEASURES = (
@@ -258,7 +259,7 @@ def of_charge_sets(one: Driven, *, window_ps: float | None = None) -> dict[str, 
     }
     out = {}
     for name in CHARGE_SETS:
-        if name == own.system.charge_set and own.system.charges_e is None:
+        if name == own.system.published_charges:
             out[name] = one
             continue
         other = asked.get(name) or own.with_charge_set(name)
@@ -643,7 +644,7 @@ def claims(
         for name, other in (by_charge_set or {}).items()
         if other.loops and name != own.charge_set
     }
-    if own.pore == "none" or own.charges_e is not None:  # nothing is said of other charges
+    if own.pore == "none" or own.published_charges is None:  # nothing is said of other charges
         return []
     rows = [
         scorecard.of_system(

@@ -35,7 +35,7 @@ from ..measure.statistics import (
 from ..spec import Profile, Sine, Step, with_its_own_charges
 from . import scorecard, view
 from .figures import DIRECTIONS, Atoms, Curve, FloatArray, Relaxation
-from .results import NOTHING, both_polarities, opened, replicas_of, shipped_name, ships
+from .results import NOTHING, both_polarities, each_once, opened, replicas_of, shipped_name, ships
 
 
 def require_pore(profile: Profile) -> None:
@@ -280,12 +280,8 @@ def relaxations(
     ):
         # a profile need not have a protocol of which nothing was run
         waveforms = profile.protocol(protocol).waveforms() if found else {}
-        fields = [one.to_V_per_nm for one in waveforms.values() if isinstance(one, Step)]
-        if len(set(fields)) < len(fields):
-            raise MeasureError(
-                f"protocol {protocol!r} of profile {profile.name!r} has two steps to the same "
-                f"field ({', '.join(waveforms)}); scan nothing but to_V_per_nm"
-            )
+        fields = {k: one.to_V_per_nm for k, one in waveforms.items() if isinstance(one, Step)}
+        each_once(fields, protocol, "to_V_per_nm")
         for label, data in found.items():
             step = waveforms[label]
             assert isinstance(step, Step)

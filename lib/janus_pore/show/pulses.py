@@ -24,7 +24,7 @@ from .figures import (
     FloatArray,
     TrainSpread,
 )
-from .results import NOTHING, opened, replicas_of, shipped_name, ships, those_run
+from .results import NOTHING, each_once, opened, replicas_of, shipped_name, ships, those_run
 
 Measured = TypeVar("Measured", "Pairs", "Train")
 
@@ -226,19 +226,15 @@ def _pair_currents(data: xr.Dataset, train: PulseTrain, read_ps: float | None = 
 
 def pairs(found: Pulsed, protocol: str) -> Pairs:
     """Currents of both pulses and their ratio for every delay of a protocol."""
-    trains, by_delay = found.trains(protocol), {}
+    trains = found.trains(protocol)
     if any(train.pulses < 2 for train in trains.values()):
         raise MeasureError(
             f"pulses = 1 in protocol {protocol!r}, whose ratio is that of two; set pulses to 2"
         )
-    for label, data in found.data[protocol].items():
-        by_delay[trains[label].delay_ps] = _pair_currents(data, trains[label])
-    if len(by_delay) < len(found.data[protocol]):
-        raise MeasureError(
-            f"protocol {protocol!r} has pairs of the same delay, "
-            f"{', '.join(found.data[protocol])}; take each with pulse_currents"
-        )
-    return _pairs(by_delay, estimators_of(data))
+    run = found.data[protocol]
+    each_once({label: trains[label].delay_ps for label in run}, protocol, "delay_ps")
+    by_delay = {trains[k].delay_ps: _pair_currents(data, trains[k]) for k, data in run.items()}
+    return _pairs(by_delay, estimators_of(next(iter(run.values()))))
 
 
 def by_width(found: Pulsed, protocol: str) -> tuple[Pairs, str]:

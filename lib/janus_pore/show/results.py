@@ -320,6 +320,15 @@ def _choice(one: Profile, own: Profile) -> str:
     return f"{name}, S:\N{NO-BREAK SPACE}{system.chalcogen_lj}" if other else name
 
 
+def each_once(values: Mapping[str, float], protocol: str, parameter: str) -> None:
+    """Raise MeasureError where two waveforms, by name, share what a curve is drawn over."""
+    if len(set(values.values())) < len(values):
+        raise MeasureError(
+            f"protocol {protocol!r} has waveforms of the same {parameter}, {', '.join(values)}; "
+            f"scan nothing but {parameter}"
+        )
+
+
 class Opened(NamedTuple):
     """The series of a protocol by waveform; none, and why, where it was not run."""
 

@@ -17,7 +17,7 @@ from ..spec import Constant, Profile, load_profile
 from . import loops, passages, scorecard
 from .figures import ESTIMATOR_NAME, Curve, FloatArray
 from .loops import POLARITIES, Driven
-from .results import choices, opened, replicas_of, sines
+from .results import choices, each_once, opened, replicas_of, sines
 
 
 class Steady(NamedTuple):
@@ -63,7 +63,7 @@ def currents(profile: Profile, *, discard_ps: float | None = None) -> Steady:
     if not found:
         return Steady({}, {}, why=why)
     waveforms = profile.protocol("steady").waveforms()
-    fields, datasets = [], []
+    fields, datasets = {}, []
     for label, data in found.items():
         waveform = waveforms[label]
         if not isinstance(waveform, Constant):
@@ -71,14 +71,10 @@ def currents(profile: Profile, *, discard_ps: float | None = None) -> Steady:
                 f"protocol 'steady' of profile {profile.name!r} is a {waveform.kind}; steady "
                 "currents are those at constant fields"
             )
-        fields.append(waveform.field_V_per_nm)
+        fields[label] = waveform.field_V_per_nm
         datasets.append(data)
-    E = np.array(fields)
-    if len(set(fields)) < len(fields):
-        raise MeasureError(
-            f"protocol 'steady' of profile {profile.name!r} holds the same field twice "
-            f"({', '.join(found)}); scan nothing but field_V_per_nm"
-        )
+    each_once(fields, "steady", "field_V_per_nm")
+    E = np.array(list(fields.values()))
     lasted = min(float(data["time"][-1] - data["time"][0]) for data in datasets)
     discard = lasted / 2 if discard_ps is None else discard_ps
     if not 0 <= discard < lasted:
