@@ -214,6 +214,8 @@ def test_what_a_further_system_needs_must_be_there() -> None:
     protocols = {"ppf": load_profile("tiny").model_dump()["protocols"]["ppf"]}
     with pytest.raises(SpecError, match="first sine, and it has none; add a protocol"):
         load_profile("tiny", {"protocols": protocols, "control": []})
+    with pytest.raises(SpecError, match=r"protocols = \{\} runs nothing; give at least one"):
+        load_profile("tiny", {"protocols": {}})
     with pytest.raises(SpecError, match="no protocol 'dance'"):
         load_profile("tiny").with_system(["dance"], pore="none")
     with pytest.raises(SpecError, match="pore = 'hole'"):

@@ -740,6 +740,8 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
     if data.get("system") != own:
         data.setdefault("own_system", own)
     profile = validated(Profile, data, f"profile {name!r}")
+    if not profile.protocols:
+        raise SpecError(f"profile {name!r}: protocols = {{}} runs nothing; give at least one")
     if profile.charge_sets and not profile.sweep:
         raise SpecError(
             f"profile {name!r}: charge_sets = {', '.join(profile.charge_sets)} run the profile's "

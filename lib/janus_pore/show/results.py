@@ -231,7 +231,9 @@ class Drive(NamedTuple):
     @property
     def name(self) -> str:
         """What tells it from others, e.g. ``5 GHz, 1.2 V/nm``."""
-        return f"{self.waveform.frequency_GHz:g} GHz, {self.waveform.amplitude_V_per_nm:g} V/nm"
+        wave = self.waveform
+        begins = f", from {wave.phase_deg:g}°" if wave.phase_deg else ""
+        return f"{wave.frequency_GHz:g} GHz, {wave.amplitude_V_per_nm:g} V/nm{begins}"
 
 
 def sines(profile: Profile) -> list[Drive]:
