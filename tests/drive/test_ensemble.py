@@ -312,6 +312,30 @@ def test_one_walltime_limit_holds_for_all_protocols(
     assert left[3:] == [None]
 
 
+def test_some_replicas_of_a_protocol_are_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(drive, "build_system", lambda _: None)
+    monkeypatch.setattr(ensemble, "run_protocol", lambda *_, only, **__: asked.append(only))
+    for given in "1-2", "2":
+        assert main(["run", "campaign", "ppf", "--only", given]) == 0
+    assert main(["run", "campaign", "ppf"]) == 0
+    assert asked == [range(1, 3), range(2, 3), None]
+    last = load_profile("campaign").protocol("ppf").replicas - 1
+    for given, said in (
+        (("ppf", "--only", "2-99"), f"--only 2-99: the last replica of protocol 'ppf' is {last};"),
+        (("--only", "2"), "--only is about the replicas of a protocol; name it"),
+    ):
+        assert main(["run", "campaign", *given]) == 1
+        assert said in capsys.readouterr().err
+    for text in "4-2", "two", "2-", "-3":
+        with pytest.raises(SystemExit):
+            main(["run", "campaign", "ppf", f"--only={text}"])
+        assert "--only" in capsys.readouterr().err
+    assert len(asked) == 3
+
+
 @pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf"])
 def test_a_walltime_limit_is_a_time(hours: str, capsys: pytest.CaptureFixture) -> None:
     assert main(["run", "tiny", "sine", f"--walltime-h={hours}"]) == 1

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -131,6 +132,46 @@ def test_its_papers_are_in_order(item: tuple[Profile, Path]) -> None:
     for line in sums:
         digest, name = line.split("  ")
         assert hashlib.sha256((root / name).read_bytes()).hexdigest() == digest
+
+
+@pytest.mark.gromacs
+def test_replicas_of_another_machine_are_added(
+    item: tuple[Profile, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile, path = item
+    data = tmp_path / "data"
+    shutil.copytree(path.parents[3], data, symlinks=True)
+    monkeypatch.setattr(paths, "data_dir", lambda: data)
+    monkeypatch.setenv("JANUS_PORE_RUNS", str(tmp_path / "runs"))
+    with pytest.raises(SpecError, match=r"replicas = 3 of profile 'tiny': all of them ship"):
+        shipped.ship(profile, "step_up", add=True)
+    with pytest.raises(SpecError, match="windows ship all together"):
+        shipped.ship(profile, series.WINDOWS, add=True)
+    steps = profile.protocol("step_up").model_copy(update={"replicas": 5})
+    more = profile.model_copy(update={"protocols": {"step_up": steps}})
+    build_system(more.system)
+    ensemble.run_protocol(more, "step_up", progress=False, only={3, 4})
+    with pytest.raises(MissingInputError, match="lacks"):
+        shipped.ship(more, "step_up")  # which would need all five
+    new = shipped.ship(more, "step_up", add=True)
+    assert new.relative_to(data) == path.relative_to(path.parents[3])
+    found = series.open_protocol(from_campaign(more), "step_up")
+    parts = series.read_protocol(path), series.open_protocol(more, "step_up", only={3, 4})
+    for label, dataset in found.items():
+        assert dataset["replica"].values.tolist() == [0, 1, 2, 3, 4]
+        for part in parts:
+            there = dataset.sel(replica=part[label]["replica"])
+            there = there.isel(slot=slice(part[label].sizes["slot"]))
+            for name in part[label].variables:
+                np.testing.assert_array_equal(there[name], part[label][name], str(name))
+    record = series.shipped_manifest(new.with_suffix(".json"))
+    assert record["origins"] == [[0, 1, 2], [3, 4]]
+    assert list(record["replicas"]) == ["0", "1", "2", "3", "4"]
+    assert len({r["seed"] for r in record["replicas"].values()}) == 5
+    assert len(record["segments"]) == 5 * 2
+    assert record["md_ns"] == pytest.approx(5 * 2 * 2.0 / 1000)
+    assert Profile.model_validate(record["profile"]) == more
+    assert new.with_suffix(".gro").read_bytes() == path.with_suffix(".gro").read_bytes()
 
 
 @pytest.mark.gromacs

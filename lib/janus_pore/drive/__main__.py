@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +45,8 @@ def _plan(profile: Profile, options: argparse.Namespace) -> None:
 
 def _run(profile: Profile, options: argparse.Namespace) -> None:
     left_h = time_left(options.walltime_h)
+    if options.only is not None and not options.protocol:
+        raise SpecError("--only is about the replicas of a protocol; name it")
     systems = (profile, *(() if options.protocol else profile.siblings()))
     for one in systems:  # what cannot be run is said before anything is
         for name in options.protocol or one.protocols:
@@ -51,12 +54,18 @@ def _run(profile: Profile, options: argparse.Namespace) -> None:
                 ensemble.histories(one, one.protocol(name))
             except SpecError as error:
                 raise SpecError(f"protocol {name!r}: {error}") from None
+            last = one.protocol(name).replicas - 1
+            if options.only is not None and max(options.only) > last:
+                raise SpecError(
+                    f"--only {min(options.only)}-{max(options.only)}: the last replica of protocol "
+                    f"{name!r} is {last}; raise its replicas in the profile"
+                )
     for one in systems:
         build_system(one.system)
         for name in options.protocol or one.protocols:
             ensemble.run_protocol(
                 one, name, workers=options.workers, walltime_h=left_h(),
-                keep_trajectory=options.keep_trajectory,
+                keep_trajectory=options.keep_trajectory, only=options.only,
             )  # fmt: skip
 
 
@@ -108,6 +117,15 @@ def _wave(profile: Profile, options: argparse.Namespace) -> None:
         print(series.write(whole, folder / file))
 
 
+def _numbers(text: str) -> range:
+    """``2-4``, or one number."""
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    numbers = range(int(found[1]), int(found[2] or found[1]) + 1) if found else range(0)
+    if not numbers:
+        raise argparse.ArgumentTypeError(f"{text!r} names no replicas; give one, or such as 2-4")
+    return numbers
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m janus_pore.drive", description=__doc__)
     shared = argparse.ArgumentParser(add_help=False)
@@ -131,6 +149,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("run", parents=[shared, several, running], help="run protocols")
     command.add_argument("protocol", nargs="*", help="default: all")
     command.add_argument("--keep-trajectory", action="store_true", help="to play it later")
+    command.add_argument(
+        "--only", type=_numbers, metavar="FIRST-LAST", help="replicas to run, from 0; default: all"
+    )
     command.set_defaults(do=_run)
 
     command = commands.add_parser(

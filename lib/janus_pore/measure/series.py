@@ -25,7 +25,7 @@ import functools
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -252,7 +252,9 @@ def concatenate(parts: Sequence[xr.Dataset | Path]) -> xr.Dataset:
     return out
 
 
-def open_protocol(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
+def open_protocol(
+    profile: Profile, protocol: str, *, only: Collection[int] | None = None
+) -> dict[str, xr.Dataset]:
     """Every run of a protocol, by waveform label, with its replicas side by side.
 
     Parameters
@@ -260,6 +262,8 @@ def open_protocol(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
     profile, protocol
         As for :func:`janus_pore.drive.ensemble.open_runs`, which finds the runs; or, where
         the profile's ``source`` is ``campaign``, what ships (:func:`open_shipped`).
+    only
+        Numbers of the runs' replicas; by default all of the protocol's, and of what ships all.
 
     Returns
     -------
@@ -276,7 +280,7 @@ def open_protocol(profile: Profile, protocol: str) -> dict[str, xr.Dataset]:
     if profile.source == "campaign":
         return open_shipped(profile, protocol)
     by_label: dict[str, dict[int, xr.Dataset]] = {}
-    for record in ensemble.open_runs(profile, protocol):
+    for record in ensemble.open_runs(profile, protocol, only=only):
         whole = concatenate(record.series)
         by_label.setdefault(record.label, {})[record.replica] = whole
     return {label: stack_replicas(replicas) for label, replicas in by_label.items()}

@@ -7,6 +7,7 @@ again:
 
 ``python -m janus_pore.measure.shipped ship PROFILE [PROTOCOL ...]`` puts finished runs there,
 with ``windows`` for a protocol the windows, and with ``--variant`` those of a further system;
+``--add`` keeps the replicas that ship and adds further ones, which alone need be on this machine;
 ``python -m janus_pore.measure.shipped repeat FILE.json`` makes an item anew with other random
 numbers and compares the two.
 """
@@ -41,8 +42,16 @@ CARD = "README.md"
 log = logging.getLogger("janus_pore")
 
 
-def ship(profile: Profile, protocol: str) -> Path:
+def ship(profile: Profile, protocol: str, *, add: bool = False) -> Path:
     """Put a protocol's finished runs, or the windows, among the shipped results.
+
+    Parameters
+    ----------
+    profile, protocol
+        Of the runs; ``windows`` for a protocol names the windows.
+    add
+        Keep the replicas that ship and add the further ones that the profile asks for. Only those
+        need be here: another machine may have made the others. By default what ships is replaced.
 
     Returns
     -------
@@ -52,20 +61,26 @@ def ship(profile: Profile, protocol: str) -> Path:
     Raises
     ------
     MissingInputError
-        If its runs are not finished.
+        If its runs are not finished, or nothing ships that they could be added to.
+    SpecError
+        If there is nothing to add.
     """
+    path = series.shipped_folder(profile) / f"{protocol}.nc"
+    before, only = _shipped_before(profile, protocol) if add else ({}, None)
     runs: list[ensemble.RunRecord] = []
     held: list[windows.WindowRecord] = []
     if protocol == series.WINDOWS:
         held = windows.open_windows(profile)
         data = {series.WINDOWS: series.open_windows(profile)}
     else:
-        runs = ensemble.open_runs(profile, protocol)
-        data = series.open_protocol(profile, protocol)
-    path = series.shipped_folder(profile) / f"{protocol}.nc"
+        runs = ensemble.open_runs(profile, protocol, only=only)
+        data = series.open_protocol(profile, protocol, only=only)
+    if before:
+        earlier = series.open_shipped(profile, protocol)
+        data = {k: series.stack_replicas({**_split(earlier[k]), **_split(data[k])}) for k in data}
     path.parent.mkdir(parents=True, exist_ok=True)
     series.write_protocol(data, path)
-    if protocol == "step_up":
+    if protocol == "step_up" and not before:  # else that of its replica 0 ships already
         _ship_frame(runs, path.with_suffix(".gro"))
     ways = {(r.label, r.replica): r.path for r in runs}
     ways |= {(w.label, w.replica): (w.path,) for w in held}
@@ -80,22 +95,50 @@ def ship(profile: Profile, protocol: str) -> Path:
         "protocol": protocol,
         "system_key": system_key,
         "replicas": {
-            str(replica): {"seed": replica_seed(system_key, replica)} for _, replica in ways
+            **before.get("replicas", {}),
+            **{str(n): {"seed": replica_seed(system_key, n)} for _, n in ways},
         },
-        "segments": {
+        "origins": [
+            *before.get("origins", [sorted(map(int, before["replicas"]))] if before else []),
+            sorted({replica for _, replica in ways}),
+        ],
+        "segments": before.get("segments", {})
+        | {
             f"{label}, replica {replica}": [segment.name for segment in way]
             for (label, replica), way in ways.items()
         },
-        "md_ns": round(sum(m["duration_ps"] for m in made) / 1000, 6),
-        "md_hours": round(sum(m["wall_s"] or 0.0 for m in made) / 3600, 4),
-        "hardware": _each(m["hardware"] for m in made),
-        "software": _each(m["provenance"] for m in made),
+        "md_ns": round(before.get("md_ns", 0.0) + sum(m["duration_ps"] for m in made) / 1000, 6),
+        "md_hours": round(
+            before.get("md_hours", 0.0) + sum(m["wall_s"] or 0.0 for m in made) / 3600, 4
+        ),
+        "hardware": _each([*before.get("hardware", []), *(m["hardware"] for m in made)]),
+        "software": _each([*before.get("software", []), *(m["provenance"] for m in made)]),
         "sha256": sha256(path),
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False)
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     write_card(paths.data_dir() / "campaigns" / profile.name)
     return path
+
+
+def _shipped_before(profile: Profile, protocol: str) -> tuple[dict[str, Any], set[int]]:
+    """The record of what ships, and the replicas of the profile that do not ship."""
+    if protocol == series.WINDOWS:
+        raise SpecError("windows ship all together; leave out --add")
+    before = series.shipped_manifest(series.shipped_folder(profile) / f"{protocol}.json")
+    asked = profile.protocol(protocol).replicas
+    further = set(range(asked)) - {int(n) for n in before["replicas"]}
+    if not further:
+        raise SpecError(
+            f"protocols.{protocol}.replicas = {asked} of profile {profile.name!r}: all of them "
+            "ship; raise it, run the further ones and add them then"
+        )
+    return before, further
+
+
+def _split(data: xr.Dataset) -> dict[int, xr.Dataset]:
+    """Series by replica."""
+    return {int(n): data.sel(replica=n, drop=True) for n in data["replica"].values}
 
 
 def _ship_frame(records: Sequence[ensemble.RunRecord], gro: Path) -> None:
@@ -341,6 +384,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one.add_argument(
         "--variant", default=OWN, help="of a further system of the profile, e.g. no-pore or mos2"
     )
+    one.add_argument(
+        "--add", action="store_true",
+        help="keep the replicas that ship, from whatever machine, and add the profile's further "
+        "ones (those of drive run --only)",
+    )  # fmt: skip
     again = commands.add_parser("repeat", help="make an item anew and compare")
     again.add_argument("manifest", type=Path)
     again.add_argument("--replicas", type=int, help="default: 3, and the windows' own")
@@ -352,7 +400,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             profile = own if options.variant == OWN else own.only(options.variant)
             held = [series.WINDOWS] if profile.windows else []
             for name in options.protocol or [*profile.protocols, *held]:
-                print(ship(profile, name))
+                print(ship(profile, name, add=options.add))
             return 0
         found = repeat(options.manifest, replicas=options.replicas, seed=options.seed)
     except JanusPoreError as error:
