@@ -282,6 +282,17 @@ def test_a_protocol_that_does_not_fit_is_said_before_any_runs(
         assert re.search(use, said)
 
 
+def test_a_further_system_that_cannot_be_is_said_before_any_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    content = yaml.safe_load((paths.data_dir() / "profiles" / "tiny.yaml").read_text("utf-8"))
+    content["charge_sets"] = ["mosse_symetric"]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    monkeypatch.setattr(drive, "build_system", lambda _: pytest.fail("built"))
+    assert main(["run", str(tmp_path / "own.yaml")]) == 1
+    assert "charge_set = 'mosse_symetric' is not known" in capsys.readouterr().err
+
+
 def test_windows_of_one_system_or_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = load_profile("campaign")
     every = [p.variant for p in (whole, *whole.siblings()) if p.windows]

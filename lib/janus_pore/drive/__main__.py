@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..build.membrane import build_membrane
 from ..build.system import build_system
 from ..errors import JanusPoreError, SpecError
 from ..spec import Profile, Protocol, key, load_profile, validated
@@ -49,6 +50,7 @@ def _run(profile: Profile, options: argparse.Namespace) -> None:
         raise SpecError("--only is about the replicas of a protocol; name it")
     systems = (profile, *(() if options.protocol else profile.siblings()))
     for one in systems:  # what cannot be run is said before anything is
+        build_membrane(one.system)
         for name in options.protocol or one.protocols:
             try:
                 ensemble.histories(one, one.protocol(name))
