@@ -612,7 +612,13 @@ class Profile(_Strict):
         return _each_once((self.without_pore(), *charged, *self.compared()))
 
     def only(self, variant: str) -> Profile:
-        """One of its systems without the others: a further one by :attr:`variant`, or ``own``."""
+        """One of its systems without the others: a further one by :attr:`variant`, or ``own``.
+
+        Raises
+        ------
+        SpecError
+            If there is no such system.
+        """
         systems = {OWN: self.model_copy(update=ALONE)} | {p.variant: p for p in self.siblings()}
         if variant not in systems:
             raise SpecError(

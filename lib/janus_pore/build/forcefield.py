@@ -381,7 +381,13 @@ def _membrane_molecule(membrane: Membrane, forcefield: ForceField, restrained: b
 
 
 def near_pairs(membrane: Membrane, distance_nm: float) -> set[tuple[int, int]]:
-    """Pairs i < j of membrane atoms nearer than a distance, periodic in y and z."""
+    """Pairs i < j of membrane atoms nearer than a distance, periodic in y and z.
+
+    Raises
+    ------
+    BuildError
+        If the distance reaches half of the membrane.
+    """
     # The tree wants every axis periodic: one so long in x that no image is ever near.
     length_x = 10.0 + 2 * distance_nm
     box = np.array([length_x, *membrane.box_yz_nm])

@@ -297,6 +297,11 @@ def bulk_density(
     manifest
         The system's manifest.
 
+    Raises
+    ------
+    BuildError
+        If the box is too short to have a bulk, or there is no frame.
+
     Notes
     -----
     The specification's density is that of the solvent before ions took the place of

@@ -290,6 +290,11 @@ def complete(
 
     The layout follows from the whole tree, not from what is left of it: the number of
     threads decides the order of sums, and what is made again should come out the same.
+
+    Raises
+    ------
+    RunError
+        If ``workers`` is less than 1, or what is made is never whole.
     """
     if workers is not None and workers < 1:
         raise RunError(

@@ -156,7 +156,13 @@ def _calibration_file(engine: Engine) -> Path:
 def execute(
     engine: Engine, pending: Sequence[Segment], what: str, layout: gromacs.Layout, progress: bool
 ) -> None:
-    """Make segments, parents before children, several at once."""
+    """Make segments, parents before children, several at once.
+
+    Raises
+    ------
+    StoppedError, RunError
+        If it was stopped, or segments failed (after all others were finished).
+    """
     if not pending:
         return
     workers = layout.workers

@@ -281,6 +281,11 @@ def simulate_circuit(
     start_V, rest_V
         The capacitor's voltage at the beginning, and the one at which order, stored charge
         and the battery's current are in balance (by default the same).
+
+    Raises
+    ------
+    MeasureError
+        If the circuit cannot be integrated.
     """
     rest = start_V if rest_V is None else rest_V
     C, L, R = circuit.capacitance_zF, circuit.inductance_mH, circuit.resistance_GOhm
@@ -326,6 +331,11 @@ def spiking(element: Element, circuit: Circuit, limit_V: float) -> Spiking:
     by a tenth of that, it *oscillates*. It is *excitable* if V moves on,
     beyond the kick, by half the width, and returns. An element without a falling stretch is
     kicked by ``limit_V``/4, and a twentieth of that counts as a spike.
+
+    Raises
+    ------
+    MeasureError
+        If no steady state lies within ``limit_V``.
     """
     rests = fixed_points(element, circuit, limit_V)
     if not rests:

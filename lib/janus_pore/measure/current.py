@@ -557,6 +557,11 @@ def pinch(
         *Pinched* if the gap's interval holds zero and stays within :data:`RELEVANT_GAP` of
         the largest |I| of the loop, smoothed as for :func:`ndr_onset` and drawn with the gap;
         *open* if it excludes zero.
+
+    Raises
+    ------
+    MeasureError
+        If a quarter of the cycle holds fewer than two windows.
     """
     I = np.atleast_2d(np.asarray(current_nA, dtype=float))  # noqa: E741
     E = np.asarray(field_V_per_nm, dtype=float)
@@ -622,6 +627,11 @@ def asymmetry(positive: Branch, negative: Branch) -> tuple[FloatArray, Band, Est
         (J₊ - J₋)/(largest J) with J the outward current, at each field.
     overall
         (∫J₊ - ∫J₋)/(∫J₊ + ∫J₋) over |E|.
+
+    Raises
+    ------
+    MeasureError
+        If the polarities share fewer than two fields.
     """
     E_plus, E_minus = np.abs(positive.field_V_per_nm), np.abs(negative.field_V_per_nm)
     # The frames of one bin differ a little in their mean field, if only by rounding.
@@ -654,6 +664,11 @@ def response(field_V_per_nm: npt.ArrayLike, current_nA: npt.ArrayLike) -> Comple
     (...,) complex, nA per V/nm
         Real where the current follows the field (a conductor), positive imaginary where it
         is a quarter of a cycle ahead, as C dE/dt is (a capacitor, ω C).
+
+    Raises
+    ------
+    MeasureError
+        If the field has no part at the cycle's frequency.
     """
     E = np.asarray(field_V_per_nm, dtype=float)
     turn = np.exp(-2j * np.pi * np.arange(len(E)) / len(E))
@@ -741,6 +756,11 @@ def steady_current(
         Transferred charge of each replica.
     discard_ps
         Left out at the beginning of every unit, while the reservoirs charge.
+
+    Raises
+    ------
+    MeasureError
+        If ``discard_ps`` leaves nothing.
 
     Notes
     -----

@@ -316,6 +316,11 @@ def simulate(
     Response
         Order and stored charge are exact for the held field, whatever the spacing;
         ``transported_e`` integrates the conductance by trapezoids between the times.
+
+    Raises
+    ------
+    MeasureError
+        If times and fields are not of one length, or times do not increase.
     """
     t, E = np.asarray(time_ps, dtype=float), np.asarray(field_V_per_nm, dtype=float)
     if t.ndim != 1 or t.shape != E.shape or not (np.diff(t) > 0).all():
@@ -524,6 +529,11 @@ def judge(
         0; above 0, *predicts* unless the excess's interval lies above 0, in which case the
         mean of the other replicas foretells a replica better than the model does, and the
         model is merely *better than the baseline*.
+
+    Raises
+    ------
+    MeasureError
+        If a recording has a single replica, which tells no scatter.
     """
     judgements = []
     for name, recording in held_out.items():

@@ -124,6 +124,11 @@ def fit_delays(
     ExponentialFit
         ``a`` is A0, ``b`` A1, ``tau`` τf or τd in ps. Delays are weighted by the inverse
         variance of their draws, none more than a hundred times as much as the middle one.
+
+    Raises
+    ------
+    MeasureError
+        If ``kind`` is neither.
     """
     delay, draws = np.asarray(delay_ps, dtype=float), np.asarray(ratio_draws, dtype=float)
     if kind not in ("facilitation", "depression"):

@@ -435,7 +435,13 @@ def shipped_manifest(path: Path) -> dict[str, Any]:
 
 
 def write_protocol(by_label: Mapping[str, xr.Dataset], path: Path) -> Path:
-    """Write what :func:`open_protocol` returned into one file, a group for each waveform."""
+    """Write what :func:`open_protocol` returned into one file, a group for each waveform.
+
+    Raises
+    ------
+    MeasureError
+        If it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     mode: Literal["w", "a"] = "w"
     try:

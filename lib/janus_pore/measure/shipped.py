@@ -293,6 +293,11 @@ def repeat(manifest: Path, *, replicas: int | None = None, seed: int) -> list[Ag
     list of Agreement
         For each waveform the mean number of pore waters, their mean dipole along x and the
         charge transferred over the whole box; for each window the mean force on the ion.
+
+    Raises
+    ------
+    MeasureError
+        If fewer than three replicas are asked for, or the seed is the item's own.
     """
     one = series.shipped_manifest(manifest)
     name = one["protocol"]

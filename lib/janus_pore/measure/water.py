@@ -271,7 +271,13 @@ def gaussian_fit(counts: FloatArray, iterations: int = 60) -> tuple[FloatArray, 
 
 
 def widths(counts: FloatArray, width: Width) -> FloatArray:
-    """One of the three widths (degrees) of histograms (..., bins)."""
+    """One of the three widths (degrees) of histograms (..., bins).
+
+    Raises
+    ------
+    MeasureError
+        If ``width`` is none of them.
+    """
     if width == "fit":
         return gaussian_fit(counts)[1]
     if width == "direct":
@@ -295,6 +301,11 @@ def orientation(
     ----------
     theta_deg : (units, time, slot)
         All frames are pooled; choose them before.
+
+    Raises
+    ------
+    MeasureError
+        If there is no water in the frames.
     """
     theta = np.asarray(theta_deg, dtype=float)
     counts = angle_counts(theta, np.zeros(theta.shape[1], dtype=int), 1, bins)[:, 0]

@@ -148,6 +148,11 @@ def sweeps(
         Of the current; by default the profile's. Where a period does not hold a whole number of
         them they are made a little longer, so that all cycles are in phase.
 
+    Raises
+    ------
+    MeasureError
+        If the sine has less than a whole cycle.
+
     Notes
     -----
     Units are those of :func:`janus_pore.measure.current.cycles_as_units`. |E| is binned evenly,

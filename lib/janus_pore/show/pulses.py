@@ -225,7 +225,13 @@ def _pair_currents(data: xr.Dataset, train: PulseTrain, read_ps: float | None = 
 
 
 def pairs(found: Pulsed, protocol: str) -> Pairs:
-    """Currents of both pulses and their ratio for every delay of a protocol."""
+    """Currents of both pulses and their ratio for every delay of a protocol.
+
+    Raises
+    ------
+    MeasureError
+        If it has single pulses, or a delay twice.
+    """
     trains = found.trains(protocol)
     if any(train.pulses < 2 for train in trains.values()):
         raise MeasureError(

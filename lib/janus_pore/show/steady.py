@@ -58,6 +58,12 @@ def currents(profile: Profile, *, discard_ps: float | None = None) -> Steady:
         The system's profile.
     discard_ps
         Left out at the beginning of each run, while the reservoirs charge; by default half.
+
+    Raises
+    ------
+    MeasureError
+        If the protocol is not of constant fields or holds one twice, or ``discard_ps``
+        leaves nothing.
     """
     found, why = opened(profile, "steady")
     if not found:
