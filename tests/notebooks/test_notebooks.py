@@ -188,6 +188,7 @@ def test_the_front_page_has_every_claim_and_the_main_figures(reported):
     assert len(re.findall(r'<th[^>]*scope="row"[^>]*>\d+</th>', page.text)) == 21
     shown = [a for a in page.loads if a.startswith("figures/")]
     assert len(shown) == len(report.MAIN_FIGURES)
+    assert "figures/fig1a_equilibrated.png" in shown
     assert all((reported.pages / a).is_file() for a in shown)
     assert "GROMACS" in page.text
     finding = json.loads((reported.results / "finding_03_iv_ndr.json").read_text())["finding"]

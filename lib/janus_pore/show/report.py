@@ -49,8 +49,11 @@ TITLES = {
     "04_water_order": "4 Order of the water",
     "05_plasticity": "5 Plasticity",
 }
-MAIN_FIGURES = ("fig1a_system", "fig1b_loop", "current_split", "fig2c_spread", "fig5a_pairs")
-"""Figures of the front page, where they were made."""
+MAIN_FIGURES = (
+    ("fig1a_equilibrated", "fig1a_system"), ("fig1b_loop",), ("current_split",),
+    ("fig2c_spread",), ("fig5a_pairs",),
+)  # fmt: skip
+"""Figures of the front page, of each place the first that was made."""
 
 IN_BRIEF = ("MD", "speed of a replica", "GROMACS", "MD ran on", "commit", "finished")
 """Of the execution stamps, what the front page says first."""
@@ -389,18 +392,21 @@ def front_page(
             "so. The same test is put to the membrane without a pore. As data: "
             "[scorecard.json](scorecard.json)."
         )
-    shown = [results / "figures" / f"{name}.json" for name in MAIN_FIGURES]
-    if any(path.is_file() for path in shown):
+    shown = [
+        made[0]
+        for names in MAIN_FIGURES
+        if (made := [p for n in names if (p := results / "figures" / f"{n}.json").is_file()])
+    ]
+    if shown:
         parts.append("## Main figures")
     for path in shown:
-        if path.is_file():
-            one = json.loads(path.read_text("utf-8"))
-            parts.append(
-                f'<figure><a href="{one["notebook"]}.html"><img src="figures/{one["name"]}.png" '
-                f'alt="{html.escape(one["alt"])}" width="{one["width_px"]}" '
-                'style="max-width:100%"></a>'
-                f"<figcaption>{html.escape(one['caption'])}</figcaption></figure>"
-            )
+        one = json.loads(path.read_text("utf-8"))
+        parts.append(
+            f'<figure><a href="{one["notebook"]}.html"><img src="figures/{one["name"]}.png" '
+            f'alt="{html.escape(one["alt"])}" width="{one["width_px"]}" '
+            'style="max-width:100%"></a>'
+            f"<figcaption>{html.escape(one['caption'])}</figcaption></figure>"
+        )
     if rows:
         parts.append("## What the paper states, and what this run found")
         parts.append(scorecard.as_html(rows))
