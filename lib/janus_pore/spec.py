@@ -90,9 +90,9 @@ class SystemSpec(_Strict):
 
     The membrane has ``cells_y`` by ``cells_z`` rectangular cells (0.325 nm by 0.563 nm in MoSSe),
     the box is ``length_x_nm`` long. ``concentration_M`` of KCl and the water's density,
-    ``bulk_density_g_per_cm3``, are those of the reservoirs. ``cutoff_nm`` is that of Lennard-Jones
-    and of the direct part of PME; ``membrane`` says how its atoms are held, ``seed`` where the
-    water and the ions begin.
+    ``bulk_density_g_per_cm3``, are those of the reservoirs; the default is that of 300 K.
+    ``cutoff_nm`` is that of Lennard-Jones and of the direct part of PME; ``membrane`` says how its
+    atoms are held, ``seed`` where the water and the ions begin.
     """
 
     charge_set: Word = "mosse"
