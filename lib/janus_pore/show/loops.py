@@ -469,8 +469,10 @@ def charging_time(one: Driven) -> Estimate:
 def charging_at(one: Driven, frequency_GHz: float, volts: float) -> Estimate:
     """Current in nA that another sine draws where it is zero, by :func:`charging_time`'s pair.
 
-    Its capacitor C and time constant τ follow from both parts of the response; a sine of ω draws
-    ω C / (1 + ω² τ²) per volt a quarter cycle ahead.
+    Its capacitor C and time constant τ follow from both parts of the response; a sine of ω that
+    has gone on for long draws ω C / (1 + ω² τ²) per volt a quarter cycle ahead. The run begins at
+    rest, with its field at zero: until it is charged such a pair answers in the same phase and by
+    2 τ / (T (1 + ω² τ²)) less, T being what was averaged over, where τ is short beside that.
 
     Parameters
     ----------
@@ -481,7 +483,10 @@ def charging_at(one: Driven, frequency_GHz: float, volts: float) -> Estimate:
     """
     drawn, omega = _charging_per_volt(one)
     tau_ps = drawn.real / (drawn.imag * omega)
-    ahead = drawn.imag / omega * (1 + (omega * tau_ps) ** 2)
+    lag = 1 + (omega * tau_ps) ** 2
+    averaged_ps = one.sine.period_ps * max(1, int(one.sine.cycles + 1e-6))
+    begun = 1 - 2 * tau_ps * (1 - np.exp(-averaged_ps / tau_ps)) / (averaged_ps * lag)
+    ahead = drawn.imag / omega * lag / begun
     other = 2 * np.pi * frequency_GHz / 1000
     per_volt = other * ahead / (1 + (other * tau_ps) ** 2)
     return estimate(
