@@ -620,7 +620,7 @@ def _claims_of_sines(found: Iterable[tuple[str, Order]], profile: Profile) -> li
                 up.draws[:, use] @ _regression(E), up.sigma_deg.n_independent, up.sigma_deg.method
             )
             part = scorecard.judge(
-                f"slope of σθ against E, forward, {E.min():.2g} to {E.max():.2g} V/nm",
+                f"slope of σθ against E > 0, forward, {E.min():.2g} to {E.max():.2g} V/nm",
                 trend, (-np.inf, 0.0), profile, unit="° per V/nm",
             )  # fmt: skip
             parts = scorecard.of_replicas([part], one.replicas)
@@ -629,7 +629,7 @@ def _claims_of_sines(found: Iterable[tuple[str, Order]], profile: Profile) -> li
         if gap.mean_deg is not NOTHING:
             low, high = gap.fields_V_per_nm
             part = scorecard.judge(
-                f"σθ reverse − forward, mean over {low:.2g} to {high:.2g} V/nm",
+                f"σθ reverse − forward, E > 0, mean over {low:.2g} to {high:.2g} V/nm",
                 gap.mean_deg, (-np.inf, 0.0), profile, unit="°",
             )  # fmt: skip
             parts = scorecard.of_replicas([part], one.replicas)
