@@ -259,7 +259,7 @@ def test_protocol_opens_by_label_and_replica(
         SimpleNamespace(label=label, replica=replica, series=tuple(files))
         for label, replica in itertools.product(("delay_ps=2", "delay_ps=5"), (0, 1, 2))
     ]
-    monkeypatch.setattr(ensemble, "open_runs", lambda profile, protocol: records)
+    monkeypatch.setattr(ensemble, "open_runs", lambda profile, protocol, only: records)
     opened = series.open_protocol(load_profile("tiny"), "ppf")
     assert list(opened) == ["delay_ps=2", "delay_ps=5"]
     for dataset in opened.values():

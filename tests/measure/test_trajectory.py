@@ -261,9 +261,11 @@ def test_reduction_costs_little_beside_decoding(wandering: Wandering) -> None:
             for _ in file:
                 pass
 
-    decoding = min(_seconds(decode, path) for _ in range(5))
+    # in turns, so that what else the machine does meets both
+    pairs = [(_seconds(reduced, path, manifest), _seconds(decode, path)) for _ in range(20)]
+    whole, decoding = (min(seconds) for seconds in zip(*pairs, strict=True))
     # the rest of it takes less than decoding: 0.4 to 0.65 of that, by processor
-    assert min(_seconds(reduced, path, manifest) for _ in range(5)) < 2 * decoding
+    assert whole < 2 * decoding
 
 
 def _seconds(function: Callable[..., Any], *arguments: Any) -> float:
