@@ -188,6 +188,11 @@ class Sine(_Strict):
         """Duration of one cycle."""
         return 1000 / self.frequency_GHz
 
+    @property
+    def whole_cycles(self) -> int:
+        """Cycles that it completes, but at least one."""
+        return max(1, int(self.cycles + 1e-6))
+
 
 class Step(_Strict):
     """``from`` for a while, then ``to``: ordering (up from 0) or relaxation (down)."""

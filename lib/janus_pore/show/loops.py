@@ -167,7 +167,7 @@ def sweeps(
     window = profile.run.current_window_ps if window_ps is None else window_ps
     window = current.window_of_cycles(window, period)
     time = data["time"].values
-    end = time[0] + period * max(1, int(waveform.cycles + 1e-6))
+    end = time[0] + period * waveform.whole_cycles
     charge = data["charge"].transpose("replica", "estimator", "species", "time").values
     centre, nA = current.current_from_charge(*current.carried_on(charge, time, end), window)
     _, E = current.window_average(*current.carried_on(data["field"].values, time, end), window)
@@ -484,7 +484,7 @@ def charging_at(one: Driven, frequency_GHz: float, volts: float) -> Estimate:
     drawn, omega = _charging_per_volt(one)
     tau_ps = drawn.real / (drawn.imag * omega)
     lag = 1 + (omega * tau_ps) ** 2
-    averaged_ps = one.sine.period_ps * max(1, int(one.sine.cycles + 1e-6))
+    averaged_ps = one.sine.period_ps * one.sine.whole_cycles
     begun = 1 - 2 * tau_ps * (1 - np.exp(-averaged_ps / tau_ps)) / (averaged_ps * lag)
     ahead = drawn.imag / omega * lag / begun
     other = 2 * np.pi * frequency_GHz / 1000

@@ -260,7 +260,7 @@ def sines(profile: Profile) -> list[Drive]:
 
 def basis_of(data: xr.Dataset, waveform: Sine, system: str) -> str:
     """What a figure of a sine's series rests on, for the line beneath it."""
-    replicas, cycles = data.sizes["replica"], max(1, int(waveform.cycles + 1e-6))
+    replicas, cycles = data.sizes["replica"], waveform.whole_cycles
     many = f"{replicas} replicas × {cycles} cycles" if cycles > 1 else f"{replicas} replicas"
     bands = (
         "bands: 95 % bootstrap" if replicas * cycles >= FEWEST_UNITS else "too few for intervals"
